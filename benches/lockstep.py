@@ -56,8 +56,8 @@ class Case:
     path: str
     # The events in one write.
     batch: int = 1
-    # One of `DEFAULTS`, or what streams are translated to, of how many agents: `events of 2`. Only one of several agents
-    # says something.
+    # One of `DEFAULTS`, or what streams are translated to, of how many agents: `events of 2`. Only one of several
+    # agents says something.
     reply: str = "same"
     # What the client is, or `gzip`: an ordinary one of an agent that compresses. See `Stream.connect`.
     client: str = "http1"

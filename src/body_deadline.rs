@@ -98,15 +98,15 @@ impl BodyDeadline {
 
 /// Runs one stream of a multiplexed connection, and drops it when its response misses a deadline.
 pub(crate) async fn enforce(stream: impl Future<Output = ()>) {
-    let bounds = Arc::<BodyDeadline>::default();
-    let mut stream = pin!(CURRENT.scope(Arc::clone(&bounds), stream));
+    let deadline = Arc::<BodyDeadline>::default();
+    let mut stream = pin!(CURRENT.scope(Arc::clone(&deadline), stream));
     let mut timer: Option<Pin<Box<Sleep>>> = None;
     poll_fn(|cx| {
         if stream.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
         loop {
-            let Some(next) = bounds.next() else {
+            let Some(next) = deadline.next() else {
                 return Poll::Pending;
             };
             // The timer is reset lazily: only when it has fired, or when a deadline is earlier than the timer.
@@ -115,7 +115,7 @@ pub(crate) async fn enforce(stream: impl Future<Output = ()>) {
                 timer.as_mut().reset(next);
             }
             ready!(timer.as_mut().poll(cx));
-            if bounds.next().is_some_and(|next| next <= Instant::now()) {
+            if deadline.next().is_some_and(|next| next <= Instant::now()) {
                 return Poll::Ready(());
             }
         }
@@ -136,9 +136,9 @@ mod tests {
     async fn lasts<F: Future<Output = ()>>(what: impl FnOnce(Arc<BodyDeadline>) -> F) -> Duration {
         let started = Instant::now();
         enforce(async {
-            let bounds = BodyDeadline::current().unwrap();
-            bounds.begin(started + 100 * SECOND, 9 * SECOND);
-            what(bounds).await;
+            let deadline = BodyDeadline::current().unwrap();
+            deadline.begin(started + 100 * SECOND, 9 * SECOND);
+            what(deadline).await;
         })
         .await;
         started.elapsed()
@@ -152,12 +152,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_is_not_stalled_while_its_client_takes_it_or_the_upstream_is_silent() {
-        let slow = |bounds: Arc<BodyDeadline>| async move {
+        let slow = |deadline: Arc<BodyDeadline>| async move {
             for _ in 0..5 {
                 sleep(8 * SECOND).await;
-                bounds.note_handed();
+                deadline.note_handed();
             }
-            bounds.note_wanted();
+            deadline.note_wanted();
             sleep(40 * SECOND).await;
         };
         assert_eq!(lasts(slow).await, 80 * SECOND);
@@ -165,10 +165,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn total_ends_an_answer_whatever_happens() {
-        let endless = |bounds: Arc<BodyDeadline>| async move {
+        let endless = |deadline: Arc<BodyDeadline>| async move {
             loop {
                 sleep(SECOND).await;
-                bounds.note_handed();
+                deadline.note_handed();
             }
         };
         assert_eq!(lasts(endless).await, 100 * SECOND);

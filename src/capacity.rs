@@ -1,8 +1,8 @@
 //! Counts what is in progress against a limit, and keeps a few connections from taking all of it.
 //!
-//! An HTTP/2 client can have hundreds of requests in progress on one connection. Under a limit alone, the first few such
-//! clients would take everything, and everybody else would be refused. So a connection may have only so many in progress
-//! as the number that is still free allows:
+//! An HTTP/2 client can have hundreds of requests in progress on one connection. Under a limit alone, the first few
+//! such clients would take everything, and everybody else would be refused. So a connection may have only so many in
+//! progress as the number that is still free allows:
 //!
 //! ```text
 //! free of 800   a connection may have
@@ -15,8 +15,8 @@
 //! ```
 //!
 //! While little is in progress, this restricts nobody. A single connection can take seven tenths of the limit, and
-//! several ones together seven eighths. The last eighth is for others, and who has nothing yet is refused only if nothing
-//! is free at all. (Switches share their buffers between ports in this way; it is called dynamic thresholds.)
+//! several ones together seven eighths. The last eighth is for others, and a connection without requests is refused
+//! only if nothing is free. (Switches share their buffers between ports in this way; it is called dynamic thresholds.)
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

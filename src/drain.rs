@@ -1,5 +1,5 @@
-//! Graceful shutdown: readiness is off at once; after `delay` new requests are refused and WebSockets are closed; streams
-//! are ended at `limit`.
+//! Graceful shutdown: readiness is off at once; after `delay` new requests are refused and WebSockets are closed;
+//! streams are ended at `limit`.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,7 +14,7 @@ use crate::end::End;
 /// How often to check whether the last request has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Time for terminal events to reach their clients, and for callers to respond, before the process exits.
-const FAREWELL: Duration = Duration::from_millis(500);
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The state of the shutdown, shared by the signal handlers and the admin listener.
 #[derive(Debug)]
@@ -67,8 +67,8 @@ impl Drain {
         caller
     }
 
-    /// Waits until draining begins, then until it is over. Returns how many streams had to be ended, and when the limit of
-    /// the drain is reached, which may have been before.
+    /// Waits until draining begins, then until it is over. Returns how many streams had to be ended, and when the limit
+    /// of the drain is reached, which may have been before.
     pub async fn run(&self, app: &Arc<App>) -> (usize, Instant) {
         let mut begun = self.begun.subscribe();
         self.has_begun().await;
@@ -105,7 +105,7 @@ impl Drain {
                 }
                 app.resumables.end_viewers();
                 // A client that does not read its terminal event in time is not waited for.
-                let _ = tokio::time::timeout(FAREWELL, idle).await;
+                let _ = tokio::time::timeout(CLOSE_TIMEOUT, idle).await;
             }
         }
         self.finished.send_replace(true);
@@ -114,7 +114,7 @@ impl Drain {
                 sleep(LOOK_EVERY).await;
             }
         };
-        let _ = tokio::time::timeout(FAREWELL, told).await;
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, told).await;
         (ended, limit_at)
     }
 }

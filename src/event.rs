@@ -139,7 +139,7 @@ pub struct Usage {
 pub struct Brief {
     /// The length of its block.
     pub len: usize,
-    /// Its class.
+    /// The class of the event.
     pub class: Class,
     /// Whose event it is: [`Event::agent`].
     pub agent: u8,
@@ -245,11 +245,11 @@ pub enum TextsOver {
     /// None, as far as the event says.
     #[default]
     None,
-    /// The text in the event's lane, after the event's own piece if it has one. Lane zero: some text, nobody says which;
-    /// a tool's event in lane zero ends the only text of its stream, even inside a hidden span.
+    /// The text in the event's lane, after the event's own piece if it has one. Lane zero: some text, nobody says
+    /// which; a tool's event in lane zero ends the only text of its stream, even inside a hidden span.
     InLane,
-    /// Perhaps the text in the event's lane before the event: it goes on if it has begun a hidden span, or if what came last
-    /// may become a mark.
+    /// Perhaps the text in the event's lane before the event: it goes on if it has begun a hidden span, or if what came
+    /// last may become a mark.
     Perhaps,
     /// All texts before the event. One in the event's own lane goes on if it has begun a hidden span.
     All,
@@ -313,7 +313,7 @@ pub struct Event {
     pub side: Side,
     /// Which texts are over with the event.
     pub texts_over: TextsOver,
-    /// Whose event it is, where several agents write one stream: from 1. Zero is nobody's in particular.
+    /// Whose event it is, where several agents write one stream: from 1. Zero is for events without an agent.
     pub agent: u8,
 }
 

@@ -14,13 +14,13 @@ const SIZES: std::ops::RangeInclusive<usize> = 24..=64;
 /// Why a secret cannot be used. The messages do not repeat it.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum Unusable {
-    /// It is not base64.
+    /// The secret is not base64.
     #[error("what follows `whsec_` is not base64")]
     Base64,
-    /// It does not begin with the prefix.
+    /// The secret does not begin with the prefix.
     #[error("a signing secret is `whsec_` and 24 to 64 random bytes in base64")]
     Prefix,
-    /// It is too short or too long.
+    /// The secret is too short or too long.
     #[error("a signing secret has 24 to 64 bytes, this one has {0}")]
     Size(usize),
 }

@@ -138,7 +138,8 @@ fn every_section_of_the_schema_refuses_other_keys() {
     walk(&config::schema(), "");
 }
 
-/// Returns the values at a documented path: for lists those of all entries, for upstreams that of the one named `agent`.
+/// Returns the values at a documented path: for lists those of all entries, for upstreams that of the one named
+/// `agent`.
 fn all<'a>(json: &'a Json, path: &str) -> Vec<&'a Json> {
     let (step, rest) = path
         .split_once('.')

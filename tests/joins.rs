@@ -98,7 +98,7 @@ fn merged(
 
 /// A change of one member.
 struct Change {
-    /// Its path, without places in lists.
+    /// The path of the member, without places in lists.
     path: String,
     what: &'static str,
     json: Value,

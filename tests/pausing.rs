@@ -55,8 +55,8 @@ fn settings(choice: Choice, framing: Framing, coding: Coding) -> Settings {
     }
 }
 
-/// Returns what the pipeline makes of a stream that comes in pieces of `cut` bytes, when it may pass on `room` events at
-/// a time.
+/// Returns what the pipeline makes of a stream that comes in pieces of `cut` bytes, when it may pass on `room` events
+/// at a time.
 fn through(settings: &Settings, bytes: &[u8], cut: usize, room: usize) -> (Vec<u8>, Verdict) {
     let mut pipeline = Pipeline::new(settings);
     let mut sink = Sips {

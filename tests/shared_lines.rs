@@ -1,5 +1,5 @@
-//! What streams share: nothing that runs for each event may write to memory that other threads write to as well, because
-//! its cache line would then move between processors with every event.
+//! What streams share: nothing that runs for each event may write to memory that other threads write to as well,
+//! because its cache line would then move between processors with every event.
 //!
 //! The code that runs for each event has the files below that own a lock or an atomic. Each says whose it is. A new one
 //! must be added here, with its reason, or belong to nobody else.
@@ -80,7 +80,7 @@ const KNOWN: &[(&str, Owner)] = &[
     ("stream/stop.rs", Owner::Stream),
     // A run of several agents has one thread.
     ("translate/ensemble.rs", Owner::Stream),
-    ("tunnel/bells.rs", Owner::Stream),
+    ("tunnel/wake_flags.rs", Owner::Stream),
 ];
 
 #[test]

@@ -1,5 +1,5 @@
-//! What clients of a bridge say: whatever it is, the requests that it becomes are JSON, and have no headers but those of an
-//! application.
+//! What clients of a bridge say: whatever it is, the requests that it becomes are JSON, and have no headers but those
+//! of an application.
 
 use serde_json::Value;
 use weir::bridge::ai_sdk::FromAiSdk;
@@ -46,8 +46,14 @@ pub fn check(data: &[u8]) {
             json(&body);
             for name in headers.keys() {
                 let name = name.as_str();
-                assert!(!["connection", "content-length", "cookie", "host", "origin"].contains(&name));
-                assert!(!["proxy-", "sec-", "weir-", "x-forwarded-"].iter().any(|own| name.starts_with(own)));
+                assert!(
+                    !["connection", "content-length", "cookie", "host", "origin"].contains(&name)
+                );
+                assert!(
+                    !["proxy-", "sec-", "weir-", "x-forwarded-"]
+                        .iter()
+                        .any(|own| name.starts_with(own))
+                );
             }
         }
     }

@@ -1,5 +1,5 @@
-//! Decoding and queueing together: a compressed body of any events, taken as slowly as can be, says the same as one that
-//! is taken at once, and hardly anything waits outside the queue.
+//! Decoding and queueing together: a compressed body of any events, taken as slowly as can be, says the same as one
+//! that is taken at once, and hardly anything waits outside the queue.
 
 use std::sync::Arc;
 

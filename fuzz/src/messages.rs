@@ -1,5 +1,5 @@
-//! The messages of an agent that speaks only WebSocket: they are the same events however the input is split, each line of
-//! an event is a field, and nothing grows beyond what came.
+//! The messages of an agent that speaks only WebSocket: they are the same events however the input is split, each line
+//! of an event is a field, and nothing grows beyond what came.
 
 use weir::upstream::websocket::messages::{Fault, Messages};
 

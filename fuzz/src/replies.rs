@@ -25,8 +25,8 @@ const PARSERS_LIMITS: [&str; 4] = [
     "unexpected end of hex escape",
 ];
 
-/// Checks any bytes. The first one selects the dialect and how the input ends, the second the framing, whether the client
-/// is told what is going on, and the size of the reads.
+/// Checks any bytes. The first one selects the dialect and how the input ends, the second the framing, whether the
+/// client is told what is going on, and the size of the reads.
 pub fn check(data: &[u8]) {
     let [pick, cut, text @ ..] = data else {
         return;
@@ -86,7 +86,8 @@ struct Play {
 }
 
 impl Play {
-    /// Translates a stream as a live one would be. Returns what the client gets, and whether that must end with an error.
+    /// Translates a stream as a live one would be. Returns what the client gets, and whether that must end with an
+    /// error.
     fn to(&self, target: Target, text: &[u8]) -> (Vec<u8>, bool) {
         let translator = Translator::new(target, 0).showing_status(self.statuses);
         let mut pipeline = Pipeline::new(&Settings {

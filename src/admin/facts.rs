@@ -1,4 +1,5 @@
-//! What `/streams` tells of the process as a whole: its version, memory, configuration, agents, and the last minutes.
+//! The part of `/streams` about the process as a whole: its version, memory, configuration, agents, and the last
+//! minutes.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;

@@ -113,8 +113,8 @@ struct Shared {
 }
 
 impl Service {
-    /// Creates the state of the listener in the configuration that is in force. The listener has file descriptors of its
-    /// own: clients and agents cannot use them up.
+    /// Creates the state of the listener in the configuration that is in force. The listener has file descriptors of
+    /// its own: clients and agents cannot use them up.
     pub fn new(app: Arc<App>, drain: Arc<Drain>) -> Self {
         let guard = Guard::new(&app.loaded().config.admin);
         let max = app.loaded().config.limits.descriptors.admin;

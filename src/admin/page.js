@@ -1,4 +1,5 @@
-// The page of live streams. It reads /streams as server-sent events, one document every second, and stops a stream when asked.
+// The page of live streams. It reads /streams as server-sent events, one document every second, and stops a stream when
+// asked.
 "use strict";
 
 /// At most so many live streams are shown; the search finds the others.
@@ -6,7 +7,7 @@ const SHOWN = 200;
 /// So many streams are remembered that have ended, as in Weir.
 const REMEMBERED = 200;
 /// Without a document for so long, the connection counts as lost, in milliseconds.
-const PATIENCE = 5000;
+const STALE_AFTER = 5000;
 const SVG = "http://www.w3.org/2000/svg";
 /// Ends that are nobody's failure.
 const QUIET = new Set(["client_gone", "stopped", "drained"]);
@@ -392,11 +393,11 @@ function tell(text, lost = false) {
 
 setInterval(() => {
   const since = performance.now() - heard;
-  if (source.readyState === EventSource.CLOSED || since > 2 * PATIENCE) {
+  if (source.readyState === EventSource.CLOSED || since > 2 * STALE_AFTER) {
     heard = performance.now();
     connect();
   }
-  if (since > PATIENCE) tell("No connection to Weir, trying again …", true);
+  if (since > STALE_AFTER) tell("No connection to Weir, trying again …", true);
 }, 1000);
 
 for (const id of ["search", "flow", "sort", "down"]) $(id).addEventListener("input", show);

@@ -1,4 +1,4 @@
-//! What `/streams` tells of streams that have ended, and of requests that failed before they became one.
+//! The part of `/streams` about streams that have ended, and about requests that failed before they became one.
 
 use serde::Serialize;
 

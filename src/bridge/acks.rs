@@ -28,7 +28,8 @@ impl Acks {
         }
     }
 
-    /// Notes that the event of this number was sent. If nobody has made sure that there is room, the oldest is forgotten.
+    /// Notes that the event of this number was sent. If nobody has made sure that there is room, the oldest is
+    /// forgotten.
     pub(super) fn sent(&mut self, seq: u64, now: Instant) {
         if self.sent.len() >= self.window {
             self.sent.pop_front();
@@ -64,7 +65,7 @@ impl Acks {
         self.sent.len() >= self.window
     }
 
-    /// Returns since when that is so.
+    /// Returns since when the window has been full.
     pub(super) const fn full_since(&self) -> Option<Instant> {
         self.full_since
     }

@@ -1,5 +1,5 @@
-//! The words of the AI SDK's `WebSocketChatTransport`: each request has a `requestId`, which every answer repeats, and the
-//! chunks of an answer are counted from 0.
+//! The words of the AI SDK's `WebSocketChatTransport`: each request has a `requestId`, which every answer repeats, and
+//! the chunks of an answer are counted from 0.
 
 use std::collections::BTreeMap;
 

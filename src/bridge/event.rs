@@ -9,7 +9,7 @@ use super::Refusal;
 pub(super) struct Stops {
     /// The client itself has stopped it.
     pub(super) by_client: bool,
-    /// It is an event `interrupted`.
+    /// The end is an event `interrupted`.
     pub(super) as_interrupted: bool,
 }
 
@@ -17,8 +17,8 @@ const START: &str = "{\"type\":\"start\",\"seq\":";
 const ERROR: &str = "{\"type\":\"error\",\"seq\":";
 const STOPPED: &str = ",\"code\":\"stopped\",";
 
-/// Writes an event of a stream. `stream` is the id of the stream, and `request` the id that the client gave its message, as
-/// JSON, for the first event.
+/// Writes an event of a stream. `stream` is the id of the stream, and `request` the id that the client gave its
+/// message, as JSON, for the first event.
 pub(super) fn of_stream(event: &str, stream: &str, request: Option<&str>, stops: Stops) -> String {
     let request = request.map_or_else(String::new, |id| format!("\"request\":{id},"));
     if let Some((seq, rest)) = numbered(event, START) {

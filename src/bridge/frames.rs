@@ -1,5 +1,5 @@
-//! Messages over the connection of a client. The protocol itself (RFC 6455) is that of tungstenite, which is driven here by
-//! one task, without wakers of its own.
+//! Messages over the connection of a client. The protocol itself (RFC 6455) is that of tungstenite, which is driven
+//! here by one task, without wakers of its own.
 
 use std::io::{self, Read, Write};
 use std::pin::Pin;
@@ -28,7 +28,7 @@ const FRAME_BYTES: usize = 64 * 1024;
 /// What comes from the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Came {
-    /// It closes, with this code.
+    /// The client closes, with this code.
     Close(Option<u16>),
     /// A ping or a pong: it is there.
     Sign,
@@ -40,9 +40,9 @@ pub(super) enum Came {
 pub(super) enum Gone {
     /// Both sides have closed.
     Closed,
-    /// Its connection is gone.
+    /// The client's connection is gone.
     Left,
-    /// It has to be closed.
+    /// The client's connection has to be closed.
     Must(Why),
 }
 
@@ -141,8 +141,8 @@ impl<S> Frames<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
-    /// Returns what the client has sent. Pongs, and the answer to a close frame, are sent meanwhile. Do not call it again
-    /// after [`Gone::Must`]: what follows cannot be understood, and is not bounded.
+    /// Returns what the client has sent. Pongs, and the answer to a close frame, are sent meanwhile. Do not call it
+    /// again after [`Gone::Must`]: what follows cannot be understood, and is not bounded.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Came, Gone>> {
         let read = self.with(cx, |context, io| context.read(io));
         let came = match read {

@@ -1,4 +1,4 @@
-//! The events in what a queue hands out: whole lines, or whole server-sent events.
+//! Splits the bytes taken from a queue into events: whole lines, or whole server-sent events.
 
 /// Passes each JSON value to `sink`. `taken` holds whole events, and maybe comments.
 pub(super) fn each(taken: &[u8], is_sse: bool, sink: &mut impl FnMut(&str)) {

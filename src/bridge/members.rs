@@ -15,13 +15,13 @@ pub(super) const MAX_ID_BYTES: usize = 256;
 /// Why a message is not understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mistake {
-    /// It is JSON, but means nothing.
+    /// The message is JSON, but means nothing.
     Meaningless {
         code: &'static str,
         message: String,
         request: Option<String>,
     },
-    /// It is no JSON.
+    /// The message is no JSON.
     NotJson,
 }
 

@@ -6,26 +6,26 @@ use super::members::{Members, Mistake};
 /// What a client says. Ids of messages are JSON, as they came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
-    /// It has the event of this number and all before it: of a stream, or of each.
+    /// The client has the event of this number and all before it: of a stream, or of each.
     Ack { stream: Option<String>, seq: u64 },
-    /// It has everything that was sent to it.
+    /// The client has everything that was sent to it.
     AckAll,
-    /// It speaks the words of the AI SDK.
+    /// The client speaks as the AI SDK does.
     AiSdk(FromAiSdk),
     /// A stream, or the run of a message, is to end; all of them if none is named.
     Interrupt {
         stream: Option<String>,
         request: Option<String>,
     },
-    /// It wants to know whether anybody is there.
+    /// The client asks whether anybody is there.
     Ping { id: Option<String> },
-    /// It comes back to a stream.
+    /// The client comes back to a stream.
     Resume {
         request: Option<String>,
         stream: String,
         after: u64,
     },
-    /// It has something for the agent.
+    /// The client has something for the agent.
     Run {
         request: Option<String>,
         body: String,

@@ -7,8 +7,9 @@
 //!            └───────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! A message becomes a request like any other, and takes the same way: limits, deadlines, filters, translation, journal,
-//! metrics and log are those of any stream. A bridge only turns messages into requests, and events into messages.
+//! A message becomes a request like any other, and takes the same way: limits, deadlines, filters, translation,
+//! journal, metrics and log are those of any stream. A bridge only turns messages into requests, and events into
+//! messages.
 //!
 //! | file | what |
 //! |---|---|
@@ -24,8 +25,8 @@
 //! | `close` | why a bridge ends, and with which code |
 //! | `origin` | which pages may open one |
 //!
-//! What does not fit into the connection is not taken from the queues, so they merge and drop for a slow client as they do
-//! for one that reads server-sent events. A client that acknowledges events is also held to `ack_window`.
+//! What does not fit into the connection is not taken from the queues, so they merge and drop for a slow client as they
+//! do for one that reads server-sent events. A client that acknowledges events is also held to `ack_window`.
 
 mod acks;
 pub mod ai_sdk;
@@ -71,7 +72,7 @@ pub(crate) enum Form {
 
 /// What a client asks for.
 #[derive(Debug)]
-pub(crate) enum Asked {
+pub(crate) enum BridgeRequest {
     /// The newest stream of a chat, from its beginning.
     Chat {
         id: String,
@@ -94,14 +95,14 @@ pub(crate) enum Asked {
 pub(crate) enum Answer {
     /// There is a stream, and the client has all of it.
     Complete,
-    /// It was done, or there is nothing to continue.
+    /// The request was done, or there is nothing to continue.
     Nothing,
-    /// It was refused, by Weir or by the agent.
+    /// The request was refused, by Weir or by the agent.
     Refused(Refusal),
     /// Events.
     Stream {
         id: StreamId,
-        /// They are server-sent events, not lines.
+        /// The events are server-sent events, not lines.
         is_sse: bool,
         stream: Box<Stream>,
     },
@@ -125,7 +126,7 @@ pub(crate) type Asking = Pin<Box<dyn Future<Output = Answer> + Send>>;
 /// Turns what clients ask for into requests. The proxy does.
 pub(crate) trait Requests: Send + Sync {
     /// Asks. `conn` stands for the connection of a client that asks for nothing else.
-    fn ask(&self, asked: Asked, conn: Arc<ClientConn>) -> Asking;
+    fn ask(&self, request: BridgeRequest, conn: Arc<ClientConn>) -> Asking;
 
     /// Stops a stream of this process that the socket shows. Reports whether there is one.
     fn stop(&self, id: StreamId) -> bool;

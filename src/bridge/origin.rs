@@ -4,8 +4,8 @@ use http::{HeaderMap, Uri, header};
 
 use crate::config::AllowedOrigin;
 
-/// Reports whether the page that asks may. `allowed` is empty if that is for pages of the same host, `host` is the one that
-/// the request asks for. A client that sends no origin is no browser, and can send whatever it likes.
+/// Reports whether the page that asks may. `allowed` is empty if that is for pages of the same host, `host` is the one
+/// that the request asks for. A client that sends no origin is no browser, and can send whatever it likes.
 pub(crate) fn is_allowed(
     headers: &HeaderMap,
     host: Option<&str>,

@@ -139,8 +139,8 @@ impl Run {
         since.map(|since| since + timeout)
     }
 
-    /// Awaits the answer, or runs the pump of the stream. Must be called whenever the task wakes up, as [`Stream::drive`],
-    /// whether or not the client takes anything.
+    /// Awaits the answer, or runs the pump of the stream. Must be called whenever the task wakes up, as
+    /// [`Stream::drive`], whether or not the client takes anything.
     pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
         if matches!(self.state, State::Asked)
             && let Poll::Ready(answer) = self.begun.asking.as_mut().poll(cx)

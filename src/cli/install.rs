@@ -67,7 +67,8 @@ pub struct Inject {
     /// An ordinary container instead of a native sidecar, for Kubernetes before 1.29
     #[arg(long)]
     plain: bool,
-    /// How the agent is kept alive while Weir drains; `auto` is `sleep` beside a liveness or startup probe, else `drain`
+    /// How the agent is kept alive while Weir drains; `auto` is `sleep` beside a liveness or startup probe, else
+    /// `drain`
     #[arg(long, value_name = "HOW", value_enum, default_value_t = AgentPreStop::Auto)]
     agent_pre_stop: AgentPreStop,
 }

@@ -7,7 +7,7 @@ mod doctor;
 mod install;
 mod recordings;
 mod running;
-mod words;
+mod shell_hints;
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -24,7 +24,7 @@ pub use recordings::{Record, Replay};
 #[cfg(feature = "top")]
 pub use running::Top;
 pub use running::{Drain, Healthcheck};
-use words::Words;
+use shell_hints::ShellHints;
 
 /// The version, and on a second line the optional features that are built in.
 static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
@@ -185,11 +185,11 @@ pub struct Settings {
     pub workers: Option<String>,
     /// Log level: error, warn, info, debug, trace, or filter directives [default: info]
     #[arg(long, value_name = "LEVEL", env = "WEIR_LOG_LEVEL")]
-    #[arg(value_parser = Words(&["off", "error", "warn", "info", "debug", "trace"]), hide_possible_values = true)]
+    #[arg(value_parser = ShellHints(&["off", "error", "warn", "info", "debug", "trace"]), hide_possible_values = true)]
     pub log_level: Option<String>,
     /// Log format: text, json, or auto [default: auto]
     #[arg(long, value_name = "FORMAT", env = "WEIR_LOG_FORMAT")]
-    #[arg(value_parser = Words(&["auto", "json", "text"]), hide_possible_values = true)]
+    #[arg(value_parser = ShellHints(&["auto", "json", "text"]), hide_possible_values = true)]
     pub log_format: Option<String>,
 }
 

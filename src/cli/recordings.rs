@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-use super::{Words, path};
+use super::{ShellHints, path};
 
 const RECORD_EXAMPLES: &str = "\
 Examples:
@@ -109,7 +109,7 @@ pub struct Replay {
     pub listen: Option<String>,
     /// Speed: 1 is the recorded pace, 10 is ten times as fast, max has no pauses
     #[arg(long, value_name = "SPEED", default_value = "1")]
-    #[arg(value_parser = Words(&["1", "10", "max"]), hide_possible_values = true)]
+    #[arg(value_parser = ShellHints(&["1", "10", "max"]), hide_possible_values = true)]
     pub speed: String,
     /// Begin a response again at its end, until the client leaves
     #[arg(long = "loop", conflicts_with = "explain")]

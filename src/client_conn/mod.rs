@@ -24,11 +24,10 @@ use refused::Refused;
 
 /// Stands for "not set".
 const NEVER: u64 = u64::MAX;
-/// How long a connection stays open after a stream ended as `client_stalled`, so that the client can still read
-/// the reason.
+/// How long a connection stays open after `client_stalled`, so that the client can still read the reason.
 pub(crate) const AFTER_STALL: Duration = Duration::from_secs(1);
 /// How long a connection may take to close once it was told to.
-const GOODBYE: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often the socket is checked for a disconnected client while no task reads from it. A disconnect has to be
 /// noticed within a second.
 const LOOK: Duration = Duration::from_millis(500);
@@ -111,9 +110,9 @@ pub struct ClientConn {
     interim: Mutex<Option<Box<BytesMut>>>,
     /// The request that was refused before its head was read.
     pub(crate) refused: Refused,
-    /// Its share of the requests that the process has in progress. Calls that continue without their client count, too.
+    /// The connection's share of the requests in progress. Calls that continue without their client count, too.
     pub(crate) requests: Share,
-    /// Its share of the live streams.
+    /// The connection's share of the live streams.
     pub(crate) streams: Share,
 }
 
@@ -312,7 +311,8 @@ impl ClientConn {
     pub(crate) fn hurry(&self) {
         self.speaking.store(NEVER, Ordering::Relaxed);
         self.resting.store(self.now(), Ordering::Relaxed);
-        self.keep_alive.store(micros(GOODBYE), Ordering::Relaxed);
+        self.keep_alive
+            .store(micros(CLOSE_TIMEOUT), Ordering::Relaxed);
     }
 
     /// Records that the last response was written. The client has a short time to close as well (lingering close).

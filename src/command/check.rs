@@ -69,7 +69,7 @@ pub fn check(file: Option<&Path>, overrides: &Overrides, options: Options) -> Ou
 #[derive(Default)]
 struct Probed {
     said: String,
-    /// It cannot be used.
+    /// The store cannot be used.
     fails: bool,
 }
 

@@ -22,7 +22,7 @@ const BASH_FLAGS: &str = r#"esac
 const BASH_FILES: &str = "esac
             return 0
 ";
-/// The same for a folder.
+/// What stands there instead if the argument is a folder.
 const BASH_FOLDERS: &str = r#"esac
             if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                 compopt -o dirnames
@@ -49,8 +49,8 @@ pub fn completions(shell: Shell) -> Output {
     }
 }
 
-/// Marks the flags that take a URL or an address as something that cannot be completed. The generator for bash would offer
-/// files for them.
+/// Marks the flags that take a URL or an address as something that cannot be completed. The generator for bash would
+/// offer files for them.
 fn without_files(cli: Command) -> Command {
     let mark = |arg: Arg| match arg.get_value_hint() {
         ValueHint::Hostname | ValueHint::Url => arg.value_hint(ValueHint::Other),

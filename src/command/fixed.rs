@@ -2,8 +2,8 @@
 
 use crate::config::Config;
 
-/// Returns `new` with what a reload cannot change: under these keys it has the values of `running`. Also returns the names of
-/// the keys whose values differ.
+/// Returns `new` with what a reload cannot change: under these keys it has the values of `running`. Also returns the
+/// names of the keys whose values differ.
 pub(super) fn keep(running: &Config, new: Config) -> (Config, Vec<&'static str>) {
     let keys = [
         ("listen", new.listen != running.listen),

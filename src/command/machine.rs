@@ -1,5 +1,5 @@
-//! What `weir check` finds out about this machine: whether its memory is enough, and whether the addresses to listen on are
-//! free.
+//! What `weir check` finds out about this machine: whether its memory is enough, and whether the addresses to listen on
+//! are free.
 
 use crate::config::{self, Address, Config, Listening, MemoryLimit, Problem, rough_size};
 use crate::memory;

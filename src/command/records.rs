@@ -11,8 +11,8 @@ use crate::metrics::Metrics;
 use crate::outbox::{Counted, Destination, Hook, Outbox};
 use crate::signing::Key;
 
-/// The least time for what waits at the end. Records of the last streams come only when the streams have ended, which may
-/// be at the limit of the drain.
+/// The least time for what waits at the end. Records of the last streams come only when the streams have ended, which
+/// may be at the limit of the drain.
 const LAST_RECORDS: Duration = Duration::from_secs(2);
 
 /// Starts the outbox; returns `None` without a destination.

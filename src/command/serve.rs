@@ -15,7 +15,7 @@ use crate::admin;
 use crate::app::{App, Loaded};
 use crate::config::{self, Config, Overrides};
 use crate::drain::Drain;
-use crate::memory::{self, Watched};
+use crate::memory::{self, WatchInputs};
 use crate::metrics::Metrics;
 use crate::server::listener::{self, Bound};
 use crate::server::workers::Workers;
@@ -123,14 +123,14 @@ async fn run(config: Config, source: Source, ready: impl FnOnce(&[String])) -> i
     let in_force = Arc::clone(&app);
     tasks::keep_running("the watch on memory", &metrics.worker_restarts, move || {
         let app = Arc::clone(&in_force);
-        let watched = Watched {
+        let inputs = WatchInputs {
             memory: Arc::clone(&app.memory),
             metrics: Arc::clone(&app.metrics),
             streams: Arc::clone(&app.streams),
             resumables: Arc::clone(&app.resumables),
             requests: Arc::clone(&app.requests),
         };
-        memory::watch(watched, move || app.loaded().config.limits.memory)
+        memory::watch(inputs, move || app.loaded().config.limits.memory)
     });
     let in_force = Arc::clone(&app);
     tasks::keep_running(
@@ -231,8 +231,8 @@ fn store(config: &Config, metrics: &Arc<Metrics>, counting: &Arc<Counting>) -> O
     Store::start(settings, config.workers.max(1), watch)
 }
 
-/// Gets the key of the digests of credentials that all instances share, as soon as the store answers, and sees that it stays
-/// there: a store may come back empty.
+/// Gets the key of the digests of credentials that all instances share, as soon as the store answers, and sees that it
+/// stays there: a store may come back empty.
 async fn share_key(store: Arc<Store>, app: Arc<App>, counting: Arc<Counting>) {
     let mut known = app.resumables.shared_key();
     loop {

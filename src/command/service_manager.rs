@@ -1,5 +1,5 @@
-//! Notifies the service manager (systemd with `Type=notify`) that Weir serves, reloads or drains, and that its workers are
-//! alive (watchdog).
+//! Notifies the service manager (systemd with `Type=notify`) that Weir serves, reloads or drains, and that its workers
+//! are alive (watchdog).
 //!
 //! Nothing is sent unless the environment has `NOTIFY_SOCKET`. Watchdog notifications also need `WATCHDOG_USEC`.
 
@@ -14,7 +14,7 @@ use crate::app::{App, Load};
 use crate::server::workers::BEAT_EVERY;
 
 /// Shorter watchdog times are not shorter than this to Weir. They would end it whenever the machine is busy.
-const MIN_PATIENCE: Duration = BEAT_EVERY.saturating_mul(3);
+const MIN_TIMEOUT: Duration = BEAT_EVERY.saturating_mul(3);
 /// The watchdog is never told more often than this.
 const MIN_TICK: Duration = Duration::from_millis(10);
 
@@ -53,7 +53,7 @@ pub(super) fn watchdog() -> Option<Duration> {
 pub(super) async fn beat(app: Arc<App>, period: Duration) {
     let mut ticks = interval((period / 2).max(MIN_TICK));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut pulse = Pulse::new(app.load.len(), period.max(MIN_PATIENCE));
+    let mut pulse = Pulse::new(app.load.len(), period.max(MIN_TIMEOUT));
     loop {
         ticks.tick().await;
         let silent = pulse.silent(app.load.iter().map(Load::beats));
@@ -71,15 +71,15 @@ pub(super) async fn beat(app: Arc<App>, period: Duration) {
 #[derive(Debug)]
 struct Pulse {
     last: Vec<(u64, Instant)>,
-    patience: Duration,
+    timeout: Duration,
 }
 
 impl Pulse {
     /// The workers have just begun.
-    fn new(workers: usize, patience: Duration) -> Self {
+    fn new(workers: usize, timeout: Duration) -> Self {
         Self {
             last: vec![(0, Instant::now()); workers],
-            patience,
+            timeout,
         }
     }
 
@@ -90,7 +90,7 @@ impl Pulse {
         for (index, (last, beats)) in self.last.iter_mut().zip(beats).enumerate() {
             if last.0 != beats {
                 *last = (beats, now);
-            } else if now.duration_since(last.1) > self.patience {
+            } else if now.duration_since(last.1) > self.timeout {
                 silent = silent.or(Some(index));
             }
         }
@@ -105,8 +105,8 @@ fn tell(states: &[NotifyState<'_>]) {
     }
 }
 
-/// Tells a socket that has a name instead of a file (`@NAME`), which the library cannot. `None` if it is a file, or if there
-/// is no socket.
+/// Tells a socket that has a name instead of a file (`@NAME`), which the library cannot. `None` if it is a file, or if
+/// there is no socket.
 #[cfg(target_os = "linux")]
 fn without_file(states: &[NotifyState<'_>]) -> Option<io::Result<()>> {
     use std::os::linux::net::SocketAddrExt as _;

@@ -1,7 +1,7 @@
 //! `weir top`: shows the live streams of a running Weir in the terminal. What is shown is in `top`; this is its I/O.
 //!
-//! One thread draws and reads keys. Another asks Weir every second, so keys work even while Weir does not answer. The main
-//! thread waits until the display ends or the terminal is closed.
+//! One thread draws and reads keys. Another asks Weir every second, so keys work even while Weir does not answer. The
+//! main thread waits until the display ends or the terminal is closed.
 
 use std::io::{self, IsTerminal, Read, stdin, stdout};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::top::{Action, Facts, Model, draw};
 
 /// How often Weir is asked.
 const EVERY: Duration = Duration::from_secs(1);
-/// How long a key is waited for before what Weir told is looked at.
+/// How long a key is waited for before messages from Weir are read.
 const KEYS: Duration = Duration::from_millis(100);
 /// How often it is checked that the terminal is still there.
 const CHECK: Duration = Duration::from_millis(500);
@@ -35,8 +35,8 @@ const MAX_TEXT: u64 = 1 << 10;
 /// How many messages wait for the display.
 const WAITING: usize = 4;
 
-/// What the threads tell the display.
-enum Told {
+/// A message of a thread to the display.
+enum Message {
     Facts(Box<Facts>),
     /// Weir cannot be asked.
     Problem(String),
@@ -47,7 +47,7 @@ enum Told {
 /// What all threads know.
 struct Target {
     place: Place,
-    /// As it was given.
+    /// The admin listener's address as it was given.
     shown: String,
     /// Marks a request as an operator's.
     mark: HeaderName,
@@ -106,20 +106,20 @@ fn run(shown: &str, token: Option<&str>) -> Result<(), Problem> {
         mark: MARK,
         authorization,
     });
-    let (tell, told) = sync_channel(WAITING);
+    let (sender, receiver) = sync_channel(WAITING);
     let is_over = Arc::new(AtomicBool::new(false));
     spawn("signals", {
         let is_over = Arc::clone(&is_over);
         move || end_by_signal(&is_over)
     })?;
     spawn("streams", {
-        let (target, tell) = (Arc::clone(&target), tell.clone());
-        move || follow(&target, &tell)
+        let (target, sender) = (Arc::clone(&target), sender.clone());
+        move || follow(&target, &sender)
     })?;
     let (end, ended) = sync_channel(1);
     spawn("display", move || {
         // The process may have ended.
-        let _ = end.send(display(&target, &tell, &told, &is_over));
+        let _ = end.send(display(&target, &sender, &receiver, &is_over));
     })?;
     loop {
         match ended.recv_timeout(CHECK) {
@@ -137,12 +137,12 @@ fn run(shown: &str, token: Option<&str>) -> Result<(), Problem> {
 /// Shows the streams, and leaves the terminal as it was.
 fn display(
     target: &Arc<Target>,
-    tell: &SyncSender<Told>,
-    told: &Receiver<Told>,
+    sender: &SyncSender<Message>,
+    receiver: &Receiver<Message>,
     is_over: &AtomicBool,
 ) -> io::Result<()> {
     let mut terminal = ratatui::try_init()?;
-    let shown = show(&mut terminal, target, tell, told, is_over);
+    let shown = show(&mut terminal, target, sender, receiver, is_over);
     let cursor = terminal.show_cursor();
     ratatui::try_restore()?;
     cursor?;
@@ -158,8 +158,8 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
 fn show(
     terminal: &mut DefaultTerminal,
     target: &Arc<Target>,
-    tell: &SyncSender<Told>,
-    told: &Receiver<Told>,
+    sender: &SyncSender<Message>,
+    receiver: &Receiver<Message>,
     is_over: &AtomicBool,
 ) -> io::Result<()> {
     let mut model = Model::default();
@@ -173,19 +173,19 @@ fn show(
                 Action::None => {}
                 Action::Quit => return Ok(()),
                 Action::Stop(id) => {
-                    let (target, tell) = (Arc::clone(target), tell.clone());
+                    let (target, sender) = (Arc::clone(target), sender.clone());
                     spawn("stop", move || {
                         // The display may be gone.
-                        let _ = tell.send(Told::Stop(stop(&target, &id)));
+                        let _ = sender.send(Message::Stop(stop(&target, &id)));
                     })?;
                 }
             }
         }
-        for told in told.try_iter() {
-            match told {
-                Told::Facts(facts) => model.told(*facts),
-                Told::Problem(problem) => model.lost(problem),
-                Told::Stop(said) => model.said = Some(said),
+        for message in receiver.try_iter() {
+            match message {
+                Message::Facts(facts) => model.told(*facts),
+                Message::Problem(problem) => model.lost(problem),
+                Message::Stop(said) => model.said = Some(said),
             }
         }
     }
@@ -217,13 +217,13 @@ fn end_by_signal(is_over: &AtomicBool) {
 }
 
 /// Asks Weir again and again until the display is gone.
-fn follow(target: &Target, tell: &SyncSender<Told>) {
+fn follow(target: &Target, sender: &SyncSender<Message>) {
     loop {
-        let told = match streams(target) {
-            Ok(facts) => Told::Facts(Box::new(facts)),
-            Err(problem) => Told::Problem(problem),
+        let message = match streams(target) {
+            Ok(facts) => Message::Facts(Box::new(facts)),
+            Err(problem) => Message::Problem(problem),
         };
-        if tell.send(told).is_err() {
+        if sender.send(message).is_err() {
             return;
         }
         thread::sleep(EVERY);

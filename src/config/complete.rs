@@ -107,8 +107,8 @@ fn secret_of(raw: &raw::Complete, is_reload: bool, report: &mut Report) -> Optio
     Some(Secret { source, value })
 }
 
-/// Returns the names of all routes, also of those that cannot be used. Returns none if they are not known, because a part
-/// of the file cannot be read.
+/// Returns the names of all routes, also of those that cannot be used. Returns none if they are not known, because a
+/// part of the file cannot be read.
 fn names<'a>(root: &'a Root, report: &Report) -> Vec<&'a str> {
     let routes = root.routes.as_ref().map_or(&[][..], |routes| &routes.value);
     if routes.is_empty() {

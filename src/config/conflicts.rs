@@ -72,8 +72,8 @@ pub(crate) fn check(
     }
 }
 
-/// Reports whether all replies of a route are forms of other clients than those that send `form`. What the agent says, and
-/// native events, may be for a client of one's own.
+/// Reports whether all replies of a route are forms of other clients than those that send `form`. What the agent says,
+/// and native events, may be for a client of one's own.
 fn reads_nothing(form: RequestForm, policy: &Policy) -> bool {
     let own = match form {
         RequestForm::AgUi => Target::AgUi,

@@ -8,8 +8,8 @@
 //!                      └─ connections to agents, of which a part may be idle
 //! ```
 //!
-//! Each part has a limit that it cannot exceed, so whoever takes all of one part leaves the others alone. In particular,
-//! the admin listener always has a descriptor for a health check.
+//! Each part has a limit that it cannot exceed, so whoever takes all of one part leaves the others alone. In
+//! particular, the admin listener always has a descriptor for a health check.
 
 use std::sync::Arc;
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Map, Value as Json, json};
 
+use crate::config::choices::{self, Servers, word_of};
 use crate::config::defaults as preset;
 use crate::config::units::{show_duration, show_size};
-use crate::config::words::{self, Servers, word_of};
 use crate::config::{
     Ack, Address, AllowedOrigin, Bind, Complete, Config, Deadlines, Endpoint, Ids, Journals,
     Listen, Match, MemoryLimit, Merge, MergeAgent, OnDisconnect, Opening, Policy, RedisMode,
@@ -32,9 +32,9 @@ pub fn effective(config: &Config) -> Json {
         },
         "workers": config.workers,
         "log": {
-            "format": word_of(&words::LOG_FORMATS, &config.log.format),
+            "format": word_of(&choices::LOG_FORMATS, &config.log.format),
             "level": config.log.level,
-            "access": word_of(&words::LOG_ACCESSES, &config.log.access),
+            "access": word_of(&choices::LOG_ACCESSES, &config.log.access),
         },
         "traces": traces(&config.traces),
         "complete": complete(&config.complete),
@@ -85,7 +85,7 @@ fn upstream(upstream: &Upstream) -> Json {
 
 fn client_tls(tls: &UpstreamTls) -> Json {
     json!({
-        "roots": word_of(&words::ROOTS, &tls.roots),
+        "roots": word_of(&choices::ROOTS, &tls.roots),
         "ca_file": tls.ca_file.as_deref().map(file),
         "cert": tls.cert.as_deref().map(file),
         "key": tls.key.as_deref().map(file),
@@ -161,7 +161,7 @@ fn redis(settings: &RedisSettings) -> Json {
     json!({
         "url": url,
         "urls": urls,
-        "mode": word_of(&words::SERVERS, &mode),
+        "mode": word_of(&choices::SERVERS, &mode),
         "master": master,
         "username": settings.username,
         "password": source(&settings.password),
@@ -222,8 +222,8 @@ fn merge(merge: &Merge) -> Json {
     };
     json!({
         "agents": merge.agents.iter().map(agent).collect::<Vec<_>>(),
-        "finish": word_of(&words::AGENT_FINISHES, &merge.finish),
-        "fail": word_of(&words::AGENT_FAILURES, &merge.fail),
+        "finish": word_of(&choices::AGENT_FINISHES, &merge.finish),
+        "fail": word_of(&choices::AGENT_FAILURES, &merge.fail),
         "max_agents": merge.max_agents,
     })
 }
@@ -244,18 +244,18 @@ fn matches(matches: &Match) -> Json {
 fn policy(policy: &Policy) -> Json {
     let queue = &policy.queue;
     json!({
-        "dialect": word_of(&words::dialects(), &policy.dialect),
+        "dialect": word_of(&choices::dialects(), &policy.dialect),
         "deadlines": deadlines(&policy.deadlines),
         "heartbeat": or_off(Some(policy.heartbeat).filter(|time| !time.is_zero())),
         "queue": {
             "max_events": queue.max_events,
             "max_bytes": show_size(queue.max_bytes as u64),
             "merge": queue.merge,
-            "overflow": word_of(&words::OVERFLOWS, &queue.overflow),
+            "overflow": word_of(&choices::OVERFLOWS, &queue.overflow),
         },
         "hide": {
-            "reasoning": word_of(&words::HIDES, &policy.hide.reasoning),
-            "tools": word_of(&words::HIDES, &policy.hide.tools),
+            "reasoning": word_of(&choices::HIDES, &policy.hide.reasoning),
+            "tools": word_of(&choices::HIDES, &policy.hide.tools),
             "markers": match &*policy.markers {
                 [one] => json!(one),
                 several => json!(several),
@@ -268,9 +268,9 @@ fn policy(policy: &Policy) -> Json {
                 [] => json!(null),
                 targets => json!(targets.iter().map(|target| Reply::word(*target)).collect::<Vec<_>>()),
             },
-            "status": word_of(&words::STATUSES, &policy.reply.statuses),
+            "status": word_of(&choices::STATUSES, &policy.reply.statuses),
             "aggregate": policy.reply.aggregates,
-            "unstream": word_of(&words::UNSTREAMS, &policy.reply.unstreams),
+            "unstream": word_of(&choices::UNSTREAMS, &policy.reply.unstreams),
         },
         "request": {
             "from": policy.request.map(RequestForm::as_str),
@@ -301,7 +301,7 @@ fn websocket(policy: &Policy) -> Json {
     json!({
         "mode": match policy.websocket {
             WebSocket::Off => "off",
-            other @ (WebSocket::Bridge | WebSocket::Tunnel) => word_of(&words::WEBSOCKETS, &other),
+            other @ (WebSocket::Bridge | WebSocket::Tunnel) => word_of(&choices::WEBSOCKETS, &other),
         },
         "ack": match bridge.ack {
             Ack::Off => "off",
@@ -338,7 +338,7 @@ fn resume(resume: Option<&Resume>) -> Json {
         "enabled": true,
         "ids": match resume.ids {
             Ids::Off => "off",
-            ids @ (Ids::All | Ids::Auto) => word_of(&words::IDS, &ids),
+            ids @ (Ids::All | Ids::Auto) => word_of(&choices::IDS, &ids),
         },
         "keep": show_duration(resume.keep),
         "max_events": resume.max_events,

@@ -30,8 +30,8 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Returns the upstream of a single server that Weir itself sends to. Nothing checks its health, and no connection is
-    /// kept.
+    /// Returns the upstream of a single server that Weir itself sends to. Nothing checks its health, and no connection
+    /// is kept.
     pub(crate) fn single(name: &str, endpoint: Endpoint, tls: UpstreamTls) -> Self {
         Self {
             name: name.into(),
@@ -67,8 +67,8 @@ pub struct Endpoint {
     pub tls: bool,
     /// Sent as `Host` if the request has none; also the default TLS server name.
     pub authority: String,
-    /// Prepended to each request path. Empty, or `/prefix` without a trailing slash. The path of every request in the case
-    /// of a WebSocket, unless it is empty.
+    /// Prepended to each request path. Empty, or `/prefix` without a trailing slash. The path of every request in the
+    /// case of a WebSocket, unless it is empty.
     pub path_prefix: String,
     /// Whether the agent speaks WebSocket, and only that.
     pub websocket: bool,

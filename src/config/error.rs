@@ -149,7 +149,8 @@ impl Report {
         self.list.extend(problems.list);
     }
 
-    /// Adds no later problem in `lines`, which could not be read, and none that one of `keys` is missing, which stand there.
+    /// Adds no later problem in `lines`, which could not be read, and none that one of `keys` is missing, which stand
+    /// there.
     pub(crate) fn leave_out(&mut self, lines: &[Range<usize>], keys: &[String]) {
         self.unread.extend_from_slice(lines);
         self.dropped.extend_from_slice(keys);
@@ -172,7 +173,8 @@ impl Report {
         self.unread.iter().any(|lines| lines.contains(&place.line))
     }
 
-    /// Reports whether a key and the keys below it could be read. What seems to be missing there may be there otherwise.
+    /// Reports whether a key and the keys below it could be read. What seems to be missing there may be there
+    /// otherwise.
     pub(crate) fn is_fine(&self, key: &str) -> bool {
         let is_below = |path: &str| {
             let rest = path.strip_prefix(key);

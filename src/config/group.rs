@@ -238,8 +238,8 @@ pub(crate) fn label(text: &str) -> Result<String, String> {
     }
 }
 
-/// Returns the end of a message about a name that is a key of its own section, so that it was meant to be inside another
-/// one: `upstreams.endpoints`, for instance.
+/// Returns the end of a message about a name that is a key of its own section, so that it was meant to be inside
+/// another one: `upstreams.endpoints`, for instance.
 fn indent_hint(path: &Path, names: &[&str]) -> String {
     let last = path.as_str().rsplit('.').next().unwrap_or_default();
     if names.contains(&last) {

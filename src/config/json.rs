@@ -42,8 +42,8 @@ impl Kind for Json {
     }
 }
 
-/// Returns a value as JSON, by the rules of YAML: what is not quoted may be a number or a boolean. The tree of a file has a
-/// bounded depth.
+/// Returns a value as JSON, by the rules of YAML: what is not quoted may be a number or a boolean. The tree of a file
+/// has a bounded depth.
 fn any(node: &Node) -> Any {
     match &node.value {
         Value::Null => Any::Null,

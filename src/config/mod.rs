@@ -7,6 +7,7 @@ mod address;
 mod admin;
 mod chats;
 mod check;
+mod choices;
 mod collector;
 mod complete;
 mod conflicts;
@@ -50,7 +51,6 @@ mod units;
 mod upstreams;
 mod warnings;
 mod websocket;
-mod words;
 mod worst_case;
 mod wrap;
 mod written;
@@ -208,9 +208,9 @@ pub struct Log {
 pub enum LogAccess {
     /// Each.
     All,
-    /// Those that did not end well.
+    /// Requests that did not end well.
     Errors,
-    /// Those of streams and WebSockets, and those that did not end well.
+    /// Streams and WebSockets, and all requests that did not end well.
     Streams,
 }
 

@@ -9,8 +9,8 @@ use crate::config::overrides;
 use crate::config::raw::Root;
 use crate::config::{Address, Admin, Endpoint, Listen, Target, Upstream};
 
-/// Reports endpoints at which Weir itself listens. It is an error if every request would come back to its own route, and a
-/// warning if that is not certain.
+/// Reports endpoints at which Weir itself listens. It is an error if every request would come back to its own route,
+/// and a warning if that is not certain.
 pub(crate) fn check(
     root: &Root,
     upstreams: &[Arc<Upstream>],

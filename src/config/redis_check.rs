@@ -2,12 +2,12 @@
 
 use http::HeaderValue;
 
+use crate::config::choices::Servers;
 use crate::config::defaults as preset;
 use crate::config::error::{Path, Place, Report};
 use crate::config::kind::{Placed, given, or};
 use crate::config::redis_settings::{RedisMode, RedisSettings, sealing_key};
 use crate::config::redis_url::RedisUrl;
-use crate::config::words::Servers;
 use crate::config::{Roots, Secret, SecretSource, Target, UpstreamTls, raw, secret, upstreams};
 
 /// What is checked of the section `resume.redis`.

@@ -31,7 +31,7 @@ pub struct Resume {
 pub enum Ids {
     /// All streams of server-sent events.
     All,
-    /// Those whose clients are known to bear it.
+    /// Streams whose clients are known to bear ids.
     Auto,
     /// None.
     Off,
@@ -42,7 +42,7 @@ pub enum Ids {
 pub enum Bind {
     /// Every credential of the request that started the stream.
     Auto,
-    /// These parts of that request.
+    /// Only these parts of that request.
     Named {
         /// The headers.
         headers: Vec<HeaderName>,
@@ -65,10 +65,10 @@ pub struct Chats {
 /// What happens to a run whose last client has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnDisconnect {
-    /// It is cancelled.
+    /// The run is cancelled.
     Cancel,
-    /// It goes on to its end.
+    /// The run goes on to its end.
     Continue,
-    /// It goes on for this time, and is cancelled unless a client has come back.
+    /// The run goes on for this time, and is cancelled unless a client has come back.
     Grace(Duration),
 }

@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
+use crate::config::choices::Credential;
 use crate::config::defaults as preset;
 use crate::config::error::{Path, Report, shown};
 use crate::config::kind::or;
 use crate::config::layers::Layers;
 use crate::config::number::bound;
-use crate::config::words::Credential;
 use crate::config::{Bind, Chats, Ids, OnDisconnect, Policy, Resume, raw};
 
 /// Returns how clients come back to the streams of a route, or `None` if they cannot. The upper layer that has the

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
+use crate::config::choices::Marker;
 use crate::config::defaults as preset;
 use crate::config::error::{Path, Report, shown};
 use crate::config::kind::Placed;
@@ -13,7 +14,6 @@ use crate::config::layers::Layers;
 use crate::config::number::bound;
 use crate::config::raw::{self, Root};
 use crate::config::upstreams::{known, names};
-use crate::config::words::Marker;
 use crate::config::{
     Bridge, Claimed, Deadlines, Match, Merge, OnDisconnect, Policy, Reply, Route, Upstream,
     WebSocket, conflicts, merge_check, resume_check,

@@ -1,5 +1,5 @@
-//! Suggests what a URL without a scheme was meant to be. A URL may contain a password, so only what is clearly a host is
-//! repeated.
+//! Suggests what a URL without a scheme was meant to be. A URL may contain a password, so only what is clearly a host
+//! is repeated.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -32,7 +32,8 @@ pub(crate) fn hint(text: &str, scheme: &str) -> String {
     format!("; did you mean `{scheme}://{host}{path}`?")
 }
 
-/// Returns the end of a message about a scheme that is only written in another way than it must be: `; did you mean …?`.
+/// Returns the end of a message about a scheme that is only written in another way than it must be:
+/// `; did you mean …?`.
 pub(crate) fn meant(scheme: &str) -> String {
     if scheme.starts_with(['\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}']) {
         return "; it begins with a typographic quotation mark, which is part of the value: use `\"`".to_owned();

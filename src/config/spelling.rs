@@ -34,7 +34,8 @@ const SIZES: [(&[&str], u64); 9] = [
     (&["tib", "tebibyte", "tebibytes"], 1 << 40),
 ];
 
-/// Returns the milliseconds that a text such as `1.5s`, `5 min`, `1m30` or `1 hour, 30 minutes` means, if that is clear.
+/// Returns the milliseconds that a text such as `1.5s`, `5 min`, `1m30` or `1 hour, 30 minutes` means, if that is
+/// clear.
 pub(crate) fn milliseconds(text: &str) -> Option<u64> {
     let mut total: u64 = 0;
     let mut before = None;

@@ -1,5 +1,5 @@
-//! What is said to an agent that speaks only WebSocket, besides the request: how its first message is made, and the last
-//! one to an agent whose client has left.
+//! What is said to an agent that speaks only WebSocket, besides the request: how its first message is made, and the
+//! last one to an agent whose client has left.
 
 use serde::de::IgnoredAny;
 use serde_json::{Number, Value as Json, json};

@@ -38,8 +38,8 @@ impl Kind for Flag {
 
 /// One of a closed set of words.
 pub(crate) struct OneOf<T> {
-    /// The words and what they mean.
-    pub(crate) words: Vec<(&'static str, T)>,
+    /// The words that may be chosen, and what each means.
+    pub(crate) choices: Vec<(&'static str, T)>,
     /// The default, as a word.
     pub(crate) preset: Preset<&'static str>,
 }
@@ -48,10 +48,10 @@ impl<T: Clone> Kind for OneOf<T> {
     type Out = T;
 
     fn read(&self, node: &Node, path: &Path, report: &mut Report) -> Option<T> {
-        let words: Vec<_> = self.words.iter().map(|(word, _)| *word).collect();
+        let words: Vec<_> = self.choices.iter().map(|(word, _)| *word).collect();
         let expected = one_of(&words);
         let (text, _) = scalar(node, path, &expected, report)?;
-        if let Some((_, value)) = self.words.iter().find(|(word, _)| *word == text) {
+        if let Some((_, value)) = self.choices.iter().find(|(word, _)| *word == text) {
             return Some(value.clone());
         }
         let hint = nearest(text, words.iter().copied())
@@ -66,7 +66,7 @@ impl<T: Clone> Kind for OneOf<T> {
     }
 
     fn shape(&self) -> Shape {
-        let words: Vec<_> = self.words.iter().map(|(word, _)| *word).collect();
+        let words: Vec<_> = self.choices.iter().map(|(word, _)| *word).collect();
         Shape::leaf(
             one_of(&words),
             json!({ "type": "string", "enum": words }),

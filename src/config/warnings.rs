@@ -63,14 +63,14 @@ struct Doubts<'a> {
 }
 
 impl Doubts<'_> {
-    /// Adds a doubt about a key of the whole process.
+    /// Adds a warning about a key of the whole process.
     fn key(&mut self, path: &Path, message: String) {
         let place = self.written.place(path.as_str());
         self.push(place, path, message);
     }
 
-    /// Adds a doubt about keys of a route, the most telling first. It is told where the first of them is written: in the
-    /// route, or else in `defaults`, where it is told once for all routes.
+    /// Adds a warning about keys of a route, the most relevant first. It is shown where the first of them is written:
+    /// in the route, or else in `defaults`, where it is shown once for all routes.
     fn route(&mut self, index: usize, keys: &[&str], message: String) {
         let route = Path::default().key("routes").index(index);
         let defaults = Path::default().key("defaults");

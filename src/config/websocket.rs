@@ -9,9 +9,9 @@ use crate::config::error::shown;
 /// What a route does with clients that ask for a WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WebSocket {
-    /// They speak with Weir, which asks the agent over HTTP.
+    /// Clients speak with Weir, which asks the agent over HTTP.
     Bridge,
-    /// They are refused.
+    /// Clients are refused.
     Off,
     /// The agent is asked, and if it accepts, bytes pass both ways unchanged.
     Tunnel,
@@ -37,9 +37,9 @@ pub struct Bridge {
 pub enum Ack {
     /// Acknowledgements mean nothing.
     Off,
-    /// Those who do are held to it.
+    /// Clients that acknowledge are held to it.
     Optional,
-    /// They must.
+    /// Clients must acknowledge.
     Required,
 }
 

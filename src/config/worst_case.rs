@@ -15,15 +15,15 @@ pub const REWRITTEN_BYTES: u64 = 16 << 20;
 const REQUEST_BYTES: u64 = 128 << 10;
 /// What an entry of a request head takes in addition to its bytes, as received and as sent to the agent.
 const HEADER_BYTES: u64 = 512;
-/// What the HTTP/2 engine reads of a head beyond twice `max_header_bytes`: limits may be as low as 8 KiB, and cookies that
-/// exceed them are often larger than twice that.
+/// What the HTTP/2 engine reads of a head beyond twice `max_header_bytes`: limits may be as low as 8 KiB, and cookies
+/// that exceed them are often larger than twice that.
 const HTTP2_HEAD_SLACK: usize = 16 << 10;
 /// Memory of one client connection apart from the head that it reads: what an HTTP/2 client has uploaded before the
 /// agents take it, a full flow-control window.
 const CONNECTION_BYTES: u64 = 1 << 20;
 
-/// Returns the size of the largest head that the HTTP/2 engine passes on. Heads beyond `max_header_bytes` are then refused
-/// with an id and a log line, which the engine's own refusal lacks.
+/// Returns the size of the largest head that the HTTP/2 engine passes on. Heads beyond `max_header_bytes` are then
+/// refused with an id and a log line, which the engine's own refusal lacks.
 pub const fn http2_head_bytes(max_header_bytes: usize) -> usize {
     max_header_bytes
         .saturating_mul(2)

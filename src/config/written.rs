@@ -1,5 +1,5 @@
-//! Where the file says what: for warnings about settings that are valid by themselves, which are found once all settings
-//! are known.
+//! Where the file says what: for warnings about settings that are valid by themselves, which are found once all
+//! settings are known.
 
 use std::collections::HashMap;
 

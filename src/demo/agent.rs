@@ -1,5 +1,5 @@
-//! The scripted agent of the demo: serves the page and its files, OpenAI-style chat completions streamed at the pace of a
-//! model, and its own account of its runs.
+//! The scripted agent of the demo: serves the page and its files, OpenAI-style chat completions streamed at the pace of
+//! a model, and its own account of its runs.
 
 use std::convert::Infallible;
 use std::sync::Arc;

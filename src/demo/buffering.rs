@@ -1,8 +1,8 @@
 //! A proxy that behaves as many intermediaries do unless they are told otherwise, to compare Weir with.
 //!
-//! It holds what the agent sends until it has [`HELD_BYTES`] or [`HELD_FOR`] has passed, heads included. It ends an answer
-//! after [`MAX_SILENCE`] without a byte. When its client leaves, it reads the answer on to its end. It passes bytes and
-//! knows nothing of what they mean; each connection serves one request.
+//! It holds what the agent sends until it has [`HELD_BYTES`] or [`HELD_FOR`] has passed, heads included. It ends an
+//! answer after [`MAX_SILENCE`] without a byte. When its client leaves, it reads the answer on to its end. It passes
+//! bytes and knows nothing of what they mean; each connection serves one request.
 
 use std::io;
 use std::net::SocketAddr;
@@ -37,7 +37,8 @@ const LONGEST: Duration = Duration::from_secs(180);
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// Room for what is held and for one read.
 const BUFFER_BYTES: usize = 4 * HELD_BYTES;
-/// Buffers of the sockets, which the kernel doubles. Large ones would hide for how long a slow client holds the agent up.
+/// Buffers of the sockets, which the kernel doubles. Large ones would hide for how long a slow client holds the agent
+/// up.
 const SOCKET_BYTES: u32 = 64 * 1024;
 
 /// Serves the proxy for as long as its runtime.
@@ -93,8 +94,8 @@ async fn read_request(client: &mut TcpStream) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Returns the request as it goes to the agent, once all of it is there. The agent is told to close after its answer: its
-/// end is then the end of the connection.
+/// Returns the request as it goes to the agent, once all of it is there. The agent is told to close after its answer:
+/// its end is then the end of the connection.
 fn whole_request(got: &[u8]) -> io::Result<Option<Vec<u8>>> {
     let mut headers = [EMPTY_HEADER; MAX_HEADERS];
     let mut request = Request::new(&mut headers);

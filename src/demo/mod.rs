@@ -18,9 +18,9 @@ use crate::log;
 use agent::Agent;
 use page::Page;
 
-/// Heartbeats and the limit of silence are short, so that nobody waits for what the page shows. On one path the page loses
-/// its connection and comes back, so the run goes on without it; elsewhere a client that leaves ends the run. The page
-/// counts events by their ids. The journal holds a whole flood.
+/// Heartbeats and the limit of silence are short, so that nobody waits for what the page shows. On one path the page
+/// loses its connection and comes back, so the run goes on without it; elsewhere a client that leaves ends the run. The
+/// page counts events by their ids. The journal holds a whole flood.
 const CONFIG: &str = "\
 defaults:
   heartbeat: 1s

@@ -32,8 +32,8 @@ const LOCAL: &str = "127.0.0.1";
 /// What differs from demo to demo.
 #[derive(Debug)]
 pub(super) struct Page {
-    /// The address of the admin page; empty without one. If it is any address of the machine, the page has the host under
-    /// which the browser knows the machine.
+    /// The address of the admin page; empty without one. If it is any address of the machine, the page has the host
+    /// under which the browser knows the machine.
     pub(super) admin: String,
     /// The port of the buffering proxy.
     pub(super) buffering_port: u16,

@@ -1,4 +1,5 @@
-//! The demo agent's own account of its runs: what it works on, what it generated, and how much of that nobody heard.
+//! The demo agent's own account of its runs: what it works on, what it generated, and how much was generated after the
+//! client had left.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,13 +38,13 @@ impl Lane {
 /// How far a run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// It generates.
+    /// The run generates.
     Running,
-    /// It said everything.
+    /// The run said everything.
     Finished,
-    /// It failed, as the script wanted.
+    /// The run failed, as the script wanted.
     Crashed,
-    /// Its connection was closed before it had said everything.
+    /// The run's connection was closed before it had said everything.
     Stopped,
 }
 

@@ -20,7 +20,8 @@ use super::runs::{Phase, Ticket};
 
 /// The time between two words.
 const PACE: Duration = Duration::from_millis(50);
-/// After so many words an agent crashes, hangs or falls silent: half a second after the page's client has left or stopped.
+/// After so many words an agent crashes, hangs or falls silent: half a second after the page's client has left or
+/// stopped.
 const WORDS_BEFORE_FAULT: usize = 50;
 /// The silence of [`Fault::Silence`]: longer than the buffering proxy allows, shorter than Weir does.
 const SILENCE: Duration = Duration::from_secs(6);
@@ -51,17 +52,17 @@ pub(super) enum Fault {
     None,
     /// The agent's connection breaks in the middle.
     Crash,
-    /// It says nothing more, and does not end either.
+    /// The agent says nothing more, and does not end either.
     Hang,
-    /// It thinks in silence, and goes on.
+    /// The agent thinks in silence, and goes on.
     Silence,
-    /// It writes as fast as it can.
+    /// The agent writes as fast as it can.
     Flood,
-    /// It compresses its answer, whatever the client accepts.
+    /// The agent compresses its answer, whatever the client accepts.
     Gzip,
-    /// It writes in the middle of characters.
+    /// The agent's writes end in the middle of characters.
     Split,
-    /// Its thoughts stand in the answer.
+    /// The agent's thoughts stand in the answer.
     Think,
 }
 

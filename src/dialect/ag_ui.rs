@@ -81,9 +81,9 @@ struct State {
     /// A hash of the id of the message that the last chunk of text belonged to. The first chunk of a
     /// message opens it, and those without an id go on with it.
     text: u64,
-    /// The same for chunks of reasoning.
+    /// A hash of the id for chunks of reasoning.
     reasoning: u64,
-    /// The same for chunks of a tool call.
+    /// A hash of the id for chunks of a tool call.
     call: u64,
 }
 

@@ -173,7 +173,7 @@ fn group(id: &[u8]) -> u32 {
     group_of(text::key(id))
 }
 
-/// The same, for the message whose id has this key.
+/// Returns the group number for the calls of the message whose id has this key.
 pub(super) const fn group_of(key: u64) -> u32 {
     let [a, b, c, d, ..] = key.to_le_bytes();
     u32::from_le_bytes([a, b, c, d])

@@ -241,8 +241,8 @@ impl Dialect {
         (self.spec().subscribes)(parts)
     }
 
-    /// Reports whether what such a request gets is one reply of a model and nothing else. The stream must be told through
-    /// [`Members::note_single_reply`].
+    /// Reports whether what such a request gets is one reply of a model and nothing else. The stream must be told
+    /// through [`Members::note_single_reply`].
     pub fn has_single_reply(self, head: &RequestHead<'_>) -> bool {
         (self.spec().single_reply)(head)
     }

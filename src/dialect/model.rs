@@ -21,8 +21,8 @@ pub fn quoted(value: &[u8]) -> Option<Box<str>> {
     plain(value.strip_prefix(b"\"")?.strip_suffix(b"\"")?)
 }
 
-/// Returns the model that the path of a request names: as Gemini does, in `models/NAME:streamGenerateContent`, or as Azure
-/// does, in `deployments/NAME/chat/completions`.
+/// Returns the model that the path of a request names: as Gemini does, in `models/NAME:streamGenerateContent`, or as
+/// Azure does, in `deployments/NAME/chat/completions`.
 pub fn in_path(path: &str) -> Option<Box<str>> {
     let after = |name: &str| path.split_once(name).map(|(_, rest)| rest);
     let name = match (after("/models/"), after("/deployments/")) {

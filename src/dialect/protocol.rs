@@ -104,7 +104,7 @@ struct Fields<'a> {
     index: u64,
     /// What must be equal outside `data` before two events are merged.
     envelope: Beside,
-    /// The same in `data`. A snapshot of the state is replaced by the next one whatever it holds.
+    /// What must be equal in `data`. A snapshot of the state is replaced by the next one whatever it holds.
     beside: Beside,
     /// How many texts there are.
     texts: usize,

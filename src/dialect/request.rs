@@ -139,8 +139,8 @@ impl Members {
         }
     }
 
-    /// Reports whether the body is a call that subscribes to whatever may happen: MCP's `subscriptions/listen`, and A2A's
-    /// `SubscribeToTask`, which was `tasks/resubscribe` before 1.0.
+    /// Reports whether the body is a call that subscribes to whatever may happen: MCP's `subscriptions/listen`, and
+    /// A2A's `SubscribeToTask`, which was `tasks/resubscribe` before 1.0.
     pub fn subscribe(&self) -> bool {
         const CALLS: [&[u8]; 3] = [
             b"SubscribeToTask",

@@ -64,14 +64,14 @@ pub(super) struct DialectSpec {
     pub(super) survives_client: fn(&request::Parts) -> bool,
     /// Whether a request subscribes to whatever may happen: its stream may be silent for as long as it lasts.
     pub(super) subscribes: fn(&request::Parts) -> bool,
-    /// Whether what such a request gets is one reply of a model and nothing else, so that the end of the reply is certainly
-    /// the end of the stream. The parser is told through [`Members::has_single_reply`].
+    /// Whether what such a request gets is one reply of a model and nothing else, so that the end of the reply is
+    /// certainly the end of the stream. The parser is told through [`Members::has_single_reply`].
     pub(super) single_reply: fn(&RequestHead<'_>) -> bool,
     /// Whether it is a catch-all, which is recognised only if nothing more specific is.
     pub(super) generic: bool,
     /// What leakage control must know about its events.
     pub(super) hide: HideFacts,
-    /// Its attributes in the GenAI semantic conventions.
+    /// The attributes of the dialect in the GenAI semantic conventions.
     pub(super) gen_ai: GenAi,
     /// What its clients do with the ids of events.
     pub(super) resume_ids: ResumeIds,
@@ -82,11 +82,11 @@ pub(super) struct DialectSpec {
 /// What the clients of a dialect do with ids that Weir gives its events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResumeIds {
-    /// They come back with the last one.
+    /// Clients come back with the last id.
     Used,
-    /// They skip them.
+    /// Clients skip ids.
     Skipped,
-    /// They would fail, or come back where nobody expects them.
+    /// Clients would fail on ids, or come back where nobody expects them.
     Never,
 }
 
@@ -161,7 +161,7 @@ impl HideFacts {
 /// Events that carry another event as it came from the model's provider.
 #[derive(Clone, Copy, Debug)]
 pub struct Carries {
-    /// Their `type`.
+    /// The `type` of these events.
     pub kind: &'static [u8],
     /// The top-level member that holds the other event.
     pub member: &'static [u8],
@@ -252,8 +252,8 @@ pub(super) trait Parser: Debug + Send {
     /// Records the number or time of an event that was recognised without parsing it.
     fn note_varying(&mut self, _varying: &[u8]) {}
 
-    /// Notes that an event in this lane has come more than once with the same envelope, and was recognised without parsing
-    /// it.
+    /// Notes that an event in this lane has come more than once with the same envelope, and was recognised without
+    /// parsing it.
     fn note_repeated(&mut self, _lane: u64) {}
 }
 

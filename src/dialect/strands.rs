@@ -2,9 +2,9 @@
 //! them; and Bedrock's Converse events, which they contain.
 //!
 //! Read from strands-agents/sdk-python (`types/_events.py`, `types/streaming.py`, `event_loop/streaming.py`) and
-//! aws/bedrock-agentcore-sdk-python (`runtime/app.py`). The SDK has no server of its own: its A2A server speaks A2A, its
-//! AG-UI adapter AG-UI. An application sends all events or picks some. Each piece of a model's output comes twice: as
-//! the model's event (`event`), and as the agent's (`data`, `reasoningText`), which repeats it in `delta`.
+//! aws/bedrock-agentcore-sdk-python (`runtime/app.py`). The SDK has no server of its own: its A2A server speaks A2A,
+//! its AG-UI adapter AG-UI. An application sends all events or picks some. Each piece of a model's output comes twice:
+//! as the model's event (`event`), and as the agent's (`data`, `reasoningText`), which repeats it in `delta`.
 
 use std::ops::Range;
 

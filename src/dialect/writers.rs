@@ -1,8 +1,8 @@
 //! Which text a LangGraph chunk goes on with, although its id may say nothing.
 //!
-//! A message has one id, which nearly all servers repeat in each of its chunks. Where a model gives each chunk an id of its
-//! own, only the place in the graph says that they are one text. But several models may write in one place at once. So ids
-//! count from the first one that comes again there. Until then, another id goes on with the text of its place.
+//! A message has one id, which nearly all servers repeat in each of its chunks. Where a model gives each chunk an id of
+//! its own, only the place in the graph says that they are one text. But several models may write in one place at once.
+//! So ids count from the first one that comes again there. Until then, another id goes on with the text of its place.
 
 use std::collections::VecDeque;
 
@@ -37,7 +37,7 @@ struct Place {
 /// The text of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Text {
-    /// Its lane.
+    /// The lane of the text.
     pub(super) lane: u64,
     /// Whether it may be another text than the one before in its lane: so far there was one id, and now there are two.
     pub(super) may_begin: bool,

@@ -50,8 +50,8 @@ enum Sender {
 }
 
 impl Dialer {
-    /// Creates a dialer that trusts the bundled roots, those of the system, and those in `ca_file`. `http1`: it does not
-    /// offer HTTP/2.
+    /// Creates a dialer that trusts the bundled roots, those of the system, and those in `ca_file`. `http1`: it does
+    /// not offer HTTP/2.
     pub(crate) fn new(ca_file: Option<&Path>, http1: bool) -> io::Result<Self> {
         let mut roots = RootCertStore::empty();
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());

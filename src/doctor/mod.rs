@@ -59,9 +59,9 @@ const AGENT: &str = concat!("weir-doctor/", env!("CARGO_PKG_VERSION"));
 /// The silence that is tested if nothing else is said.
 const IDLE: Duration = Duration::from_secs(7);
 /// How long the user's own response may be silent if nothing else is said.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// How long one of the user's own responses is read if nothing else is said: longer than it may be silent, and longer than
-/// hops usually let a response last if they limit that (15, 30 or 60 s).
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long one of the user's own responses is read if nothing else is said: longer than it may be silent, and longer
+/// than hops usually let a response last if they limit that (15, 30 or 60 s).
 const READING: Duration = Duration::from_secs(90);
 /// How much longer than a silence that the user allows it is read at least.
 const BEYOND_SILENCE: Duration = Duration::from_secs(30);
@@ -93,7 +93,7 @@ pub(crate) struct Own {
     pub(crate) body: Bytes,
     /// The path for URLs that name only a host, or a base URL as SDKs take it: a host and `/v1`.
     pub(crate) path: Option<&'static str>,
-    /// It may be sent twice without harm.
+    /// The request may be sent twice without harm.
     pub(crate) is_harmless: bool,
 }
 
@@ -106,8 +106,8 @@ pub(crate) struct Report {
     pub(crate) has_findings: bool,
 }
 
-/// Examines all URLs, one after the other. Calls `say` with what is being done. When `stop` is set, reports what it has seen
-/// up to then.
+/// Examines all URLs, one after the other. Calls `say` with what is being done. When `stop` is set, reports what it has
+/// seen up to then.
 ///
 /// # Errors
 /// If the file with certificates cannot be read.
@@ -216,7 +216,7 @@ fn source<'a>(order: &Order, target: &'a Target) -> Source<'a> {
 
 /// Returns a GET request, with the times of the user's own requests.
 fn call(order: &Order, path: String) -> Call {
-    let silence = order.idle.unwrap_or(PATIENCE);
+    let silence = order.idle.unwrap_or(IDLE_TIMEOUT);
     let limit = (order.max_time).unwrap_or_else(|| READING.max(silence + BEYOND_SILENCE));
     Call {
         silence,
@@ -254,8 +254,8 @@ fn product(seen: &Shown, before: &[Shown]) -> Product {
     own
 }
 
-/// The first URL may be the agent, which has no probe. If another one has it, that is no fault, whatever the agent says to
-/// the path: some answer 401 to all that they do not know.
+/// The first URL may be the agent, which has no probe. If another one has it, that is no fault, whatever the agent says
+/// to the path: some answer 401 to all that they do not know.
 fn forgive_the_agent(hops: &mut [Hop], shown: &[Shown]) {
     let [first, others @ ..] = hops else {
         return;

@@ -37,9 +37,9 @@ pub(crate) struct Head {
     pub(crate) via: Option<String>,
     /// Where a redirect leads, as it may be shown.
     pub(crate) location: Option<String>,
-    /// It has the header of Weir's probe.
+    /// The response has the header of Weir's probe.
     pub(crate) is_probe: bool,
-    /// It has the header of a stream that came through Weir.
+    /// The response has the header of a stream that came through Weir.
     pub(crate) is_weirs: bool,
 }
 
@@ -106,7 +106,7 @@ pub(crate) struct Facts {
 /// How a response ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// As HTTP ends a body.
+    /// The body ended properly.
     Complete,
     /// The connection broke.
     Broken(String),
@@ -214,8 +214,8 @@ pub(crate) fn bursts(times: &[i64], apart: i64) -> usize {
     usize::from(!times.is_empty()) + gaps.count()
 }
 
-/// Returns how many bursts these times make, where a burst lasts `window` at most: events that come apart, but quickly, are
-/// bursts of their own.
+/// Returns how many bursts these times make, where a burst lasts `window` at most: events that come apart, but quickly,
+/// are bursts of their own.
 pub(crate) fn bursts_within(times: &[i64], window: i64) -> usize {
     let mut count = 0;
     let mut since: Option<i64> = None;

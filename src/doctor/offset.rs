@@ -2,8 +2,9 @@
 //!
 //! A message that was sent at `s` by one clock and arrived at `a` by the other one bounds the offset, because nothing
 //! arrives before it is sent. Requests bound it from above, responses and events from below. The true offset lies
-//! between; with equal delays in both directions it lies in the middle, as NTP assumes. A proxy that holds back responses
-//! delays one direction only: then the small request is trusted, and the round trip to the next hop says how long it took.
+//! between; with equal delays in both directions it lies in the middle, as NTP assumes. A proxy that holds back
+//! responses delays one direction only: then the small request is trusted, and the round trip to the next hop says how
+//! long it took.
 
 /// Beyond this span, something holds back the responses.
 const HELD: i64 = 500_000;
@@ -23,8 +24,8 @@ impl Offset {
     }
 }
 
-/// Estimates the offset from requests `(sent here, received there)` and from what came back `(sent there, arrived here)`.
-/// `connect` is the time of a TCP handshake.
+/// Estimates the offset from requests `(sent here, received there)` and from what came back
+/// `(sent there, arrived here)`. `connect` is the time of a TCP handshake.
 pub(crate) fn estimate(
     requests: &[(i64, i64)],
     responses: &[(i64, i64)],

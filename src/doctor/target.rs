@@ -84,8 +84,8 @@ impl Target {
         (!query.is_empty()).then_some(query)
     }
 
-    /// Returns `whole`, a path such as `/v1/messages`, at this target if it names a host only, or ends where the first part
-    /// of `whole` does, as base URLs of SDKs do; otherwise `None`. The query stays.
+    /// Returns `whole`, a path such as `/v1/messages`, at this target if it names a host only, or ends where the first
+    /// part of `whole` does, as base URLs of SDKs do; otherwise `None`. The query stays.
     pub(crate) fn completed(&self, whole: &str) -> Option<String> {
         if self.is_root() {
             return Some(whole.to_owned());

@@ -8,7 +8,8 @@ impl Encoder {
         self.knows_comments() || self.has_drop_event()
     }
 
-    /// Reports whether drops are told by an event. Only a translation has such events: Weir adds none to what an agent says.
+    /// Reports whether drops are told by an event. Only a translation has such events: Weir adds none to what an agent
+    /// says.
     const fn has_drop_event(self) -> bool {
         self.fixed && self.whole.is_none() && self.dialect.has_drop_event()
     }

@@ -21,8 +21,8 @@ pub fn id_prefix(stream: &str) -> Box<[u8]> {
 
 /// Appends the block of event `seq` with its id.
 ///
-/// The id is the last line of the block: @microsoft/fetch-event-source 2.0.1 takes a line for the position as soon as it
-/// has read it. If the connection broke behind an id that comes first, the event itself would be skipped.
+/// The id is the last line of the block: @microsoft/fetch-event-source 2.0.1 takes a line for the position as soon as
+/// it has read it. If the connection broke behind an id that comes first, the event itself would be skipped.
 pub fn write_with_id(prefix: &[u8], seq: u64, block: &[u8], out: &mut Vec<u8>) {
     let Some(body) = block.strip_suffix(b"\n") else {
         out.extend_from_slice(block);

@@ -1,9 +1,13 @@
 //! Encodes a stream for its client: the events, and all bytes that Weir itself adds.
 //!
 //! An [`Encoder`] is a plain value: a dialect and a framing. The pump, its shutdown and the queue's ring use it for
-//! heartbeats, error events, drop notices, the preamble and the content type; none of them uses the input pipeline for
+//! heartbeats, error events, drop notices, the preamble and the content type; none of them needs the input pipeline for
 //! that. Only the encoder knows how the client receives an event. The identity encoder passes the upstream's own
 //! dialect on unchanged; a translation is written before, by `translate`.
+//!
+//! A translated stream is the exception: its translator is the last stage of the input pipeline, and it alone knows
+//! which parts of the answer are open. The pump therefore asks it for the waiting status and for the end of the
+//! translation.
 //!
 //! | file | what is written |
 //! |---|---|

@@ -161,7 +161,7 @@ pub(super) fn apply(frame: &Frame<'_>, edits: &[Edit]) -> Option<Frame<'static>>
     })
 }
 
-/// Returns how far the edits, which are in order, move what lies at `place` and is none of them.
+/// Returns by how many bytes the edits before `place` shift it. The edits are in order.
 pub(super) fn moved(edits: &[Edit], place: usize) -> isize {
     edits
         .iter()

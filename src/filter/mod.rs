@@ -14,7 +14,6 @@ mod about;
 mod copies;
 mod edit;
 mod json_char;
-mod lanes;
 pub mod markers;
 mod named;
 mod notes;
@@ -24,13 +23,13 @@ mod reindex;
 mod rewrite_text;
 mod rules;
 pub mod scan;
+mod texts;
 mod tool_name;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use copies::Copies;
-use lanes::Lane;
 use markers::Kind;
 pub use markers::Kind as HiddenKind;
 pub use notes::Note;
@@ -39,13 +38,14 @@ use redact::Redactor;
 use reindex::Reindex;
 pub use rules::{Hidden, Hide, Rules};
 use scan::{Scanner, Visible};
+use texts::ScannedText;
 
 use crate::dialect::{Classifier, Dialect};
 use crate::event::{Class, Content, Event, Side, TextsOver};
 use crate::wire::{Frame, Framing, Payload};
 
 /// The most texts of one stream that are scanned at once; beyond that the oldest one is ended.
-const MAX_LANES: usize = 64;
+const MAX_TEXTS: usize = 64;
 
 /// The largest event that is kept as it is, with its text, to carry what is held back of that text.
 const MAX_TEMPLATE_BYTES: usize = 16 * 1024;
@@ -57,7 +57,7 @@ pub struct Filter {
     /// Classifies events that were changed.
     reader: Classifier,
     framing: Framing,
-    lanes: Vec<Lane>,
+    texts: Vec<ScannedText>,
     copies: Copies,
     reindex: Reindex,
     hidden: Hidden,
@@ -76,7 +76,7 @@ impl Filter {
             rules,
             reader: Classifier::new(Dialect::Opaque),
             framing,
-            lanes: Vec::new(),
+            texts: Vec::new(),
             copies: Copies::default(),
             reindex: Reindex::default(),
             hidden: Hidden::default(),
@@ -95,8 +95,8 @@ impl Filter {
     /// Returns how much was hidden so far.
     pub fn hidden(&self) -> Hidden {
         let mut hidden = self.hidden;
-        for lane in &self.lanes {
-            add(&mut hidden.characters, lane.scanner.hidden);
+        for scanned in &self.texts {
+            add(&mut hidden.characters, scanned.scanner.hidden);
         }
         hidden
     }
@@ -172,8 +172,8 @@ impl Filter {
 
     /// Ends the stream: passes to `sink` the visible text that is still held back.
     pub fn finish(&mut self, sink: &mut impl FnMut(Cow<'_, [u8]>, &Event)) {
-        for lane in std::mem::take(&mut self.lanes) {
-            self.end(lane, sink);
+        for scanned in std::mem::take(&mut self.texts) {
+            self.end(scanned, sink);
         }
     }
 
@@ -217,7 +217,7 @@ impl Filter {
         };
         // This text is either scanned as a stream or not shown to anyone.
         let own = event.text.and_then(|text| text.within(start));
-        let scrub = Redactor {
+        let redactor = Redactor {
             reasoning: rules.reasoning.hides(),
             tools: rules.tools.hides(),
             marks: Some(&rules.marks),
@@ -226,12 +226,12 @@ impl Filter {
             all_texts: false,
             is_state: event.class == Class::State,
         };
-        let scrubbed = scrub.run(frame.data());
+        let redacted = redactor.run(frame.data());
         let said = event.content;
-        let changed = if scrubbed.edits.is_empty() {
+        let changed = if redacted.edits.is_empty() {
             None
         } else {
-            edit::apply(&frame, &scrubbed.edits)
+            edit::apply(&frame, &redacted.edits)
         };
         let was_changed = changed.is_some();
         let event = match &changed {
@@ -248,8 +248,8 @@ impl Filter {
                 event
             }
         };
-        add(&mut self.hidden.characters, scrubbed.hidden);
-        let kind = if scrubbed.hidden[0] > 0 {
+        add(&mut self.hidden.characters, redacted.hidden);
+        let kind = if redacted.hidden[0] > 0 {
             Kind::Reasoning
         } else {
             Kind::Tool
@@ -291,41 +291,41 @@ impl Filter {
             return Some(self.without_marks_in_lines(frame, event));
         };
         let rules = Arc::clone(&self.rules);
-        let mut lane = self.take_lane(event.lane);
-        let before = lane.scanner.spans;
+        let mut scanned = self.take_text(event.lane);
+        let before = scanned.scanner.spans;
         let raw = text.of(&frame.block);
         let mut visible = Visible::of(raw);
         if event.side == Side::Application {
-            lane.is_copy = true;
-            lane.restart_at_whole(&rules.marks, raw);
+            scanned.is_copy = true;
+            scanned.restart_at_whole(&rules.marks, raw);
         }
-        lane.scanner.feed(&rules.marks, raw, &mut visible);
+        scanned.scanner.feed(&rules.marks, raw, &mut visible);
         if matches!(event.class, Class::Finish | Class::Done)
             || event.texts_over == TextsOver::InLane
         {
-            lane.scanner.finish(&mut visible);
+            scanned.scanner.finish(&mut visible);
         }
-        self.note_spans(&mut lane, before, sink);
+        self.note_spans(&mut scanned, before, sink);
         let result = if let Some(visible) = visible.changed() {
             let goes = visible.is_empty()
                 && event.class == Class::Token
                 && self.framing != Framing::JsonArray;
             let changed = rewrite_text::with_text(&frame, &event, visible);
-            if lane.scanner.holds() {
-                lane.last = (changed.as_ref()).map(|(frame, event)| template(frame, event));
+            if scanned.scanner.holds() {
+                scanned.last = (changed.as_ref()).map(|(frame, event)| template(frame, event));
             }
             changed
                 .filter(|_| !goes)
                 .map(|(frame, event)| (Cow::Owned(frame), event))
         } else {
-            lane.last = (lane.scanner.holds()).then(|| template(&frame, &event));
+            scanned.last = (scanned.scanner.holds()).then(|| template(&frame, &event));
             Some((frame, event))
         };
         if event.texts_over == TextsOver::InLane {
-            add(&mut self.hidden.characters, lane.scanner.hidden);
+            add(&mut self.hidden.characters, scanned.scanner.hidden);
             return result;
         }
-        self.put_lane(lane, sink);
+        self.put_text(scanned, sink);
         result
     }
 

@@ -1,4 +1,4 @@
-//! What names and words in the application's own data say of it: a thought, a call of a tool, or neither.
+//! Decides by names in the application's own data whether it is a thought, a tool call, or neither.
 
 use super::markers::Kind;
 

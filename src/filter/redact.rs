@@ -67,15 +67,15 @@ pub(super) struct Redactor<'a> {
     pub(super) skip: &'a [Range<usize>],
     /// Empties the members with an entry for each token, too.
     pub(super) traces: bool,
-    /// It is data of the application: any string may be such a text, and names are taken at their word.
+    /// The payload is data of the application: any string may be such a text, and names are taken at their word.
     pub(super) all_texts: bool,
-    /// It is the state of an application, which gives its members their names: any string may be such a text.
+    /// The payload is the state of an application, which gives its members their names: any string may be such a text.
     pub(super) is_state: bool,
 }
 
 /// The edits to a payload, in order, and how many characters they hide: of reasoning, and of tools.
 #[derive(Debug, Default)]
-pub(super) struct Scrubbed {
+pub(super) struct Redacted {
     pub(super) edits: Vec<Edit>,
     pub(super) hidden: [u64; 2],
 }
@@ -126,8 +126,8 @@ impl Place {
 }
 
 impl Redactor<'_> {
-    pub(super) fn run(&self, data: &[u8]) -> Scrubbed {
-        let mut out = Scrubbed::default();
+    pub(super) fn run(&self, data: &[u8]) -> Redacted {
+        let mut out = Redacted::default();
         // A payload that is not JSON has no members to empty.
         let _ = self.value(
             data,
@@ -139,14 +139,14 @@ impl Redactor<'_> {
         out
     }
 
-    /// Scrubs a value.
+    /// Redacts a value.
     fn value(
         &self,
         data: &[u8],
         cursor: &mut Cursor<'_>,
         key: &[u8],
         place: Place,
-        out: &mut Scrubbed,
+        out: &mut Redacted,
     ) -> Option<()> {
         match cursor.kind()? {
             Value::Object if place.depth < MAX_DEPTH => {
@@ -174,7 +174,7 @@ impl Redactor<'_> {
         data: &[u8],
         cursor: &mut Cursor<'_>,
         place: Place,
-        out: &mut Scrubbed,
+        out: &mut Redacted,
     ) -> Option<()> {
         let about = About::read(data, cursor.clone())?;
         cursor.enter_object()?;
@@ -225,7 +225,7 @@ impl Redactor<'_> {
         cursor: &mut Cursor<'_>,
         key: &[u8],
         place: Place,
-        out: &mut Scrubbed,
+        out: &mut Redacted,
     ) -> Option<()> {
         // The range of each element, and the kind of output if the element is removed.
         let mut elements: Vec<(Range<usize>, Option<Kind>)> = Vec::new();
@@ -287,7 +287,7 @@ impl Redactor<'_> {
     }
 
     /// Scans a text that is complete in this payload: an open hidden span ends with it.
-    fn text(&self, data: &[u8], range: Range<usize>, out: &mut Scrubbed) {
+    fn text(&self, data: &[u8], range: Range<usize>, out: &mut Redacted) {
         let (Some(marks), Some(text)) = (self.marks, data.get(range.clone())) else {
             return;
         };
@@ -315,7 +315,7 @@ impl Redactor<'_> {
         range: Range<usize>,
         with: &[u8],
         kind: Option<Kind>,
-        out: &mut Scrubbed,
+        out: &mut Redacted,
     ) {
         if data.get(range.clone()) == Some(with) {
             return;
@@ -327,7 +327,7 @@ impl Redactor<'_> {
     }
 
     #[expect(clippy::unused_self, reason = "a method like its neighbours")]
-    fn count(&self, data: &[u8], range: Range<usize>, kind: Kind, out: &mut Scrubbed) {
+    fn count(&self, data: &[u8], range: Range<usize>, kind: Kind, out: &mut Redacted) {
         let hidden = data.get(range).map_or(0, super::characters);
         if let Some(total) = out.hidden.get_mut(kind as usize) {
             *total += hidden;

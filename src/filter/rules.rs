@@ -6,12 +6,12 @@ use super::scan::Marks;
 /// What happens to one kind of output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Hide {
-    /// It is dropped.
+    /// The output is dropped.
     Drop,
-    /// It is forwarded.
+    /// The output is forwarded.
     #[default]
     Keep,
-    /// It is dropped, and where the dialect can express it, the client is sent a status instead.
+    /// The output is dropped, and where the dialect can express it, the client is sent a status instead.
     Status,
 }
 

@@ -188,8 +188,8 @@ impl Input {
         }
     }
 
-    /// Returns the status as that of one queue. Once the stream is closed, `events` is the number of viewers that have not
-    /// taken everything.
+    /// Returns the status as that of one queue. Once the stream is closed, `events` is the number of viewers that have
+    /// not taken everything.
     pub fn status(&self) -> Status {
         let state = self.0.lock();
         let mut counts = state.counts;
@@ -261,9 +261,9 @@ impl Pushing<'_> {
         self.push_for_all(block, event)
     }
 
-    /// Puts an event into the queue of the viewer that is alone, from where journal and tap get it with the others of the
-    /// read. Returns whether it was put: neither does it have to be merged, nor is it large. Nobody is behind then, so the
-    /// journal evicts what is older than these events without asking.
+    /// Puts an event into the queue of the viewer that is alone, from where journal and tap get it with the others of
+    /// the read. Returns whether it was put: neither does it have to be merged, nor is it large. Nobody is behind then,
+    /// so the journal evicts what is older than these events without asking.
     #[inline]
     fn put(&mut self, block: &[u8], event: &Event) -> bool {
         let (events, bytes) = self.put;

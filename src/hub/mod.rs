@@ -10,13 +10,15 @@
 //!             └──────────────────────────────┘
 //! ```
 //!
-//! The pump pushes each event once. A viewer that keeps up gets it in its own queue, which merges as any queue. A viewer
-//! whose queue is full, and one that has just come back, is **behind**: once it has taken everything, it gets the next
-//! piece of the journal, until it has caught up. So no viewer waits for another, and none misses or repeats an event.
+//! The pump pushes each event once. A viewer that keeps up gets it in its own queue, which merges as any queue. A
+//! viewer whose queue is full, and one that has just come back, is **behind**: once it has taken everything, it gets
+//! the next piece of the journal, until it has caught up. So no viewer waits for another, and none misses or repeats an
+//! event.
 //!
-//! The upstream is held back only for a viewer that is alone, and only when the journal is full of what that one has not
-//! taken. Otherwise the journal drops its oldest events: tokens of a viewer that is behind are missing then, which it is
-//! told, and a viewer that would miss a critical event ends instead as `client_stalled`. It can come back for the rest.
+//! The upstream is held back only for a viewer that is alone, and only when the journal is full of what that one has
+//! not taken. Otherwise the journal drops its oldest events: tokens of a viewer that is behind are missing then, which
+//! it is told, and a viewer that would miss a critical event ends instead as `client_stalled`. It can come back for the
+//! rest.
 //!
 //! | file | what |
 //! |---|---|
@@ -53,7 +55,7 @@ pub use budget::Budget;
 pub use input::{Input, Pushing};
 use slot::Slot;
 use tap::Tapped;
-pub use tap::{Asked, ELSEWHERE_FOR, Tap};
+pub use tap::{ControlMessage, ELSEWHERE_FOR, Tap};
 pub use viewers::{Attached, Refused, Step};
 
 /// How long a viewer's queue may be full before the overflow rule applies to it (see `stream::pump`).
@@ -65,11 +67,11 @@ const STREAM_BYTES: usize = 4 * 1024;
 /// What happens to the run when its last viewer leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnLeave {
-    /// It is cancelled.
+    /// The run is cancelled.
     Cancel,
-    /// It is cancelled if nobody comes back within this time.
+    /// The run is cancelled if nobody comes back within this time.
     Grace(Duration),
-    /// It runs to its end.
+    /// The run goes on to its end.
     Continue,
 }
 
@@ -78,7 +80,7 @@ pub enum OnLeave {
 pub enum Ids {
     /// None.
     Off,
-    /// Those of dialects whose clients come back with the last one.
+    /// Events of dialects whose clients come back with the last id.
     WhereUsed,
     /// All, except where they would break clients.
     WhereSafe,
@@ -106,12 +108,12 @@ pub struct Settings {
 /// One stream with its journal and its viewers.
 ///
 /// **How it works.** The stream's pump owns the [`Input`]; the task of each viewer's connection polls
-/// [`Hub::poll_viewer`]; both hold the hub, and so does the list of streams that can be resumed. Everything is behind one
-/// lock, which is held for the events of one read, or while one piece of the journal is copied. The pump wakes a viewer's
-/// response through its queue, and a viewer's task only when that must act: it has fallen behind, or the stream is over.
-/// A viewer's task wakes the pump when it is the last to leave, and when it takes something that the pump waits for. Whoever
-/// needs both the hub's lock and that of a queue takes the hub's first. The hub is bounded by its journal ([`Bounds`]), by
-/// one queue for each of `max_viewers`, and by the [`Budget`] of all journals.
+/// [`Hub::poll_viewer`]; both hold the hub, and so does the list of streams that can be resumed. Everything is behind
+/// one lock, which is held for the events of one read, or while one piece of the journal is copied. The pump wakes a
+/// viewer's response through its queue, and a viewer's task only when that must act: it has fallen behind, or the
+/// stream is over. A viewer's task wakes the pump when it is the last to leave, and when it takes something that the
+/// pump waits for. Whoever needs both the hub's lock and that of a queue takes the hub's first. The hub is bounded by
+/// its journal ([`Bounds`]), by one queue for each of `max_viewers`, and by the [`Budget`] of all journals.
 #[derive(Debug)]
 pub struct Hub {
     /// The name of the stream in the ids of its events.
@@ -188,7 +190,7 @@ impl Hub {
         Self::after(0, name, settings, encoder, budget)
     }
 
-    /// The same, for the events of the stream behind the one with this number.
+    /// Creates the hub for the events of the stream behind the one with this number.
     pub fn after(
         last: u64,
         name: &str,

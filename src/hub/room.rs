@@ -12,8 +12,8 @@ impl State {
         !matches!(settings.limits.overflow, Overflow::Disconnect) && self.journal.fits(len)
     }
 
-    /// Evicts the oldest events until one of `len` bytes fits. Returns how the event is received instead, if somebody who
-    /// is alone has not taken what would be evicted.
+    /// Evicts the oldest events until one of `len` bytes fits. Returns how the event is received instead, if somebody
+    /// who is alone has not taken what would be evicted.
     #[inline(never)]
     pub(super) fn make_room(
         &mut self,

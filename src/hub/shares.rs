@@ -1,9 +1,9 @@
-//! What each of several agents gives up when a viewer that is behind has to do without some tokens: whoever has the most
-//! waiting gives up most, so that an agent that writes a lot does not push out what a quiet one says.
+//! Distributes drops fairly among agents: the agent with the most waiting loses most, so that an agent that writes a
+//! lot does not push out what a quiet one says.
 
 use crate::journal::Kept;
 
-/// How many agents are told apart. The first one is nobody in particular.
+/// How many agents are told apart. The first place is for events without an agent.
 const AGENTS: usize = 32;
 
 /// What goes of each agent: so many events, and so many bytes.
@@ -14,8 +14,8 @@ pub(super) struct Shares {
 }
 
 impl Shares {
-    /// Shares out `excess`, a number of events and of bytes, among the agents of the events that may go. Of each of these,
-    /// the agent and the size in bytes.
+    /// Shares out `excess`, a number of events and of bytes, among the agents of the events that may go. Of each of
+    /// these, the agent and the size in bytes.
     pub(super) fn new(
         droppable: impl Iterator<Item = (u8, usize)>,
         (events, bytes): (usize, usize),

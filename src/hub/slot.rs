@@ -27,15 +27,15 @@ pub(super) struct Slot {
     pub(super) offered: (u64, u64),
     /// The number of the next event that the viewer gets from the journal; `None` while it keeps up.
     behind: Option<u64>,
-    /// It has kept up before: what it asked for when it came is not dropped.
+    /// The viewer has kept up before: what it asked for when it came is not dropped.
     was_live: bool,
     /// Since when it is behind, or since when it has had the last piece.
     fell_at: Instant,
     /// What it has missed and not been told yet: events and characters.
     missed: (u64, u64),
-    /// It would have missed a critical event: its stream must end.
+    /// The viewer would have missed a critical event: its stream must end.
     pub(super) lost: bool,
-    /// Its stream was ended before it had everything.
+    /// The viewer's stream was ended before it had everything.
     is_cut: bool,
     /// Wakes its task.
     pub(super) task: Option<Waker>,

@@ -14,8 +14,8 @@ use crate::queue::Close;
 
 /// Where the events of a stream are kept as well. Nothing here may wait.
 pub trait Tap: Send + fmt::Debug {
-    /// Keeps events that came together, one read or a part of it: the number of the last, each one's class and length, and
-    /// their blocks one after the other.
+    /// Keeps events that came together, one read or a part of it: the number of the last, each one's class and length,
+    /// and their blocks one after the other.
     fn append(&mut self, last: u64, events: &[(Class, u32)], blocks: &[u8]);
 
     /// Notes how the events are encoded, which the first ones show.
@@ -25,17 +25,17 @@ pub trait Tap: Send + fmt::Debug {
     fn end(&mut self, outcome: End, last: &[u8], how: Close);
 
     /// Is ready when another process asks something of the stream.
-    fn poll_asked(&mut self, cx: &mut Context<'_>) -> Poll<Asked>;
+    fn poll_control(&mut self, cx: &mut Context<'_>) -> Poll<ControlMessage>;
 }
 
-/// What another process asks of a stream.
+/// A message in which another process asks something of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Asked {
+pub enum ControlMessage {
     /// The run is to be stopped.
     Stop,
     /// The viewer of this name follows the stream there.
     ViewerCame(Box<str>),
-    /// It has left.
+    /// The viewer of this name has left.
     ViewerLeft(Box<str>),
 }
 
@@ -116,17 +116,17 @@ impl Hub {
     }
 
     /// Does what other processes ask: counts their viewers. Is ready when the run is to be stopped.
-    pub fn poll_asked(&self, cx: &mut Context<'_>) -> Poll<End> {
+    pub fn poll_control(&self, cx: &mut Context<'_>) -> Poll<End> {
         let mut guard = self.lock();
         let state = &mut *guard;
         let mut pump = None;
         while let Some(tapped) = &mut state.tap {
-            let Poll::Ready(asked) = tapped.tap.poll_asked(cx) else {
+            let Poll::Ready(message) = tapped.tap.poll_control(cx) else {
                 break;
             };
-            match asked {
-                Asked::Stop => return Poll::Ready(End::Stopped),
-                Asked::ViewerCame(name) => {
+            match message {
+                ControlMessage::Stop => return Poll::Ready(End::Stopped),
+                ControlMessage::ViewerCame(name) => {
                     if state.elsewhere.len() < MAX_ELSEWHERE || state.elsewhere.contains_key(&name)
                     {
                         let until = Instant::now() + ELSEWHERE_FOR;
@@ -134,7 +134,7 @@ impl Hub {
                         state.left = None;
                     }
                 }
-                Asked::ViewerLeft(name) => {
+                ControlMessage::ViewerLeft(name) => {
                     state.elsewhere.remove(&name);
                     state.note_empty(End::ClientGone);
                 }

@@ -13,7 +13,7 @@ use crate::queue::{self, Close, Probe, Receiver};
 /// A viewer that has attached.
 #[derive(Debug)]
 pub struct Attached {
-    /// Its number among the viewers of its stream, from 1.
+    /// The number of the viewer among the viewers of its stream, from 1.
     pub number: u32,
     /// What its response reads from.
     pub receiver: Receiver,
@@ -39,9 +39,9 @@ pub enum Refused {
 /// What a viewer's task has to know.
 #[derive(Clone, Copy, Debug)]
 pub enum Step {
-    /// Its client has left.
+    /// The viewer's client has left.
     Gone(End),
-    /// It follows.
+    /// The viewer follows.
     Follows {
         /// Since when data waits without being taken.
         waiting_since: Option<Instant>,
@@ -84,7 +84,7 @@ impl Hub {
         self.attach_first_after(0, now)
     }
 
-    /// The same, for a stream of which nothing up to this number is kept here.
+    /// Adds the first viewer of a stream of which nothing up to this number is kept here.
     pub fn attach_first_after(&self, after: u64, now: Instant) -> Attached {
         let mut state = self.lock();
         let attached = self.enter(&mut state, after, now);
@@ -148,8 +148,8 @@ impl Hub {
         }
     }
 
-    /// Does what a viewer's task has to do: notices that the client has left, and gives the viewer what it is behind. The
-    /// task is woken when there is more to do.
+    /// Does what a viewer's task has to do: notices that the client has left, and gives the viewer what it is behind.
+    /// The task is woken when there is more to do.
     pub fn poll_viewer(&self, number: u32, cx: &mut Context<'_>, now: Instant) -> Step {
         let mut guard = self.lock();
         let state = &mut *guard;
@@ -255,8 +255,8 @@ impl Hub {
         self.lock().encoder
     }
 
-    /// Removes a viewer that has left for this reason. Returns how many events it got from the journal, and whether it got
-    /// everything up to the end of the stream.
+    /// Removes a viewer that has left for this reason. Returns how many events it got from the journal, and whether it
+    /// got everything up to the end of the stream.
     pub fn leave(&self, number: u32, end: End) -> (u64, bool) {
         let mut guard = self.lock();
         let state = &mut *guard;

@@ -1,5 +1,5 @@
-//! Edits a document twice: in its text, where everything else stays as it is written, and in its tree, with which the edited
-//! text is compared.
+//! Edits a document twice: in its text, where everything else stays as it is written, and in its tree, with which the
+//! edited text is compared.
 
 use std::cmp::Reverse;
 
@@ -32,7 +32,7 @@ pub(crate) enum Change {
     Add {
         /// The key.
         key: &'static str,
-        /// Its value.
+        /// The value of the key.
         yaml: String,
     },
     /// A sequence gets another last item.
@@ -159,8 +159,8 @@ fn after(text: &str, node: &Node) -> usize {
     rest.find('\n').map_or(text.len(), |line| end + line + 1)
 }
 
-/// Where the line with the first dash of a block sequence begins, and the column of the dash. The sequence begins there,
-/// or with its first item, which can be some lines below.
+/// Where the line with the first dash of a block sequence begins, and the column of the dash. The sequence begins
+/// there, or with its first item, which can be some lines below.
 fn dash(text: &str, node: &Node) -> Option<(usize, usize)> {
     let mut end = node.range.start;
     loop {

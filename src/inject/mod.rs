@@ -1,7 +1,7 @@
 //! Adds Weir to the pods of Kubernetes manifests, as a sidecar in front of the agent.
 //!
-//! A pure function of the manifests' text. It edits the text in place, so that comments, order, style and unknown fields
-//! stay as they are. The edited text is then parsed again, and compared with the tree that was intended.
+//! A pure function of the manifests' text. It edits the text in place, so that comments, order, style and unknown
+//! fields stay as they are. The edited text is then parsed again, and compared with the tree that was intended.
 //!
 //! ```text
 //! text ──► documents ──► tree ──► workload: pod, agent, edits ──► edit ──► text
@@ -222,7 +222,7 @@ struct Document<'a> {
 }
 
 impl Document<'_> {
-    /// Its objects, with their ways in it: itself, or the items of a List.
+    /// Returns the objects of the document, with their ways in it: itself, or the items of a List.
     fn objects(&self) -> Vec<(&Node, Vec<Step>)> {
         let Some(root) = &self.root else {
             return Vec::new();
@@ -245,8 +245,8 @@ impl Document<'_> {
     }
 }
 
-/// Splits the input at lines of dashes, which end even a block scalar, and parses each document. Comments and directives
-/// above the first line of dashes belong to the first document.
+/// Splits the input at lines of dashes, which end even a block scalar, and parses each document. Comments and
+/// directives above the first line of dashes belong to the first document.
 fn documents(text: &str) -> Result<Vec<Document<'_>>, Problem> {
     let mut starts = vec![0];
     let mut place = 0;

@@ -1,4 +1,5 @@
-//! Weir's container and the agent's hook, as the Helm chart writes them. `tests/deploy/test_inject.py` compares the two.
+//! Weir's container and the agent's hook, as the Helm chart writes them. `tests/deploy/test_inject.py` compares the
+//! two.
 
 use crate::inject::options::{Kind, Options};
 

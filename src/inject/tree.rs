@@ -299,7 +299,8 @@ const fn style_of(style: StructureStyle) -> Style {
     }
 }
 
-/// What a text means. Only what decides about a port or a number has to be exact: anything else is kept as it is written.
+/// What a text means. Only what decides about a port or a number has to be exact: anything else is kept as it is
+/// written.
 fn scalar(text: &str, quoted: bool) -> Scalar {
     let owned = || text.to_owned();
     match text {

@@ -27,9 +27,9 @@ pub(crate) struct Workload<'a> {
 /// The port that Weir takes over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Agent {
-    /// Its number.
+    /// The number of the port.
     pub(crate) number: u16,
-    /// Its name, if the container has one for it.
+    /// The name of the port, if the container has one for it.
     pub(crate) name: Option<String>,
     /// The container, as an index of `containers`.
     container: usize,

@@ -84,7 +84,7 @@ impl Journal {
         self.fits_all(1, len)
     }
 
-    /// The same, for so many events of so many bytes together.
+    /// Reports whether so many events of so many bytes together fit without an eviction.
     pub const fn fits_all(&self, events: usize, bytes: usize) -> bool {
         self.events == 0
             || (self.events + events <= self.bounds.max_events
@@ -193,7 +193,8 @@ impl Journal {
         (before - self.events) as u64
     }
 
-    /// Removes the oldest events of the first segment: at least so many, of at least so many bytes together, if it has them.
+    /// Removes the oldest events of the first segment: at least so many, of at least so many bytes together, if it has
+    /// them.
     #[inline(never)]
     fn evict_some(&mut self, events: usize, bytes: usize) {
         let Some(head) = self.segments.front_mut() else {

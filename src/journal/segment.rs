@@ -8,7 +8,7 @@ const USUAL_BYTES: usize = 16 * 1024;
 const FIRST_BYTES: usize = 512;
 /// The first allocation of a further buffer: the stream is not short.
 const FURTHER_BYTES: usize = 4 * 1024;
-/// As many notes are expected in a further buffer.
+/// How many notes are expected in a further buffer.
 const FURTHER_NOTES: usize = 32;
 
 /// An event that is kept.
@@ -20,7 +20,7 @@ pub struct Kept<'a> {
     pub class: Class,
     /// Whose event it is: [`Event::agent`](crate::event::Event::agent).
     pub agent: u8,
-    /// Its text, as it is written in the block; empty if it has none.
+    /// The text of the event, as it is written in the block; empty if it has none.
     pub text: &'a [u8],
 }
 
@@ -101,8 +101,9 @@ impl Segment {
         self.blocks.capacity() + self.notes.capacity() * size_of::<Note>()
     }
 
-    /// Appends events whose blocks lie one after the other, if the buffers need not grow for them. Returns whether they were
-    /// appended. No buffer that holds several events is larger than the usual size, so what has room here belongs here.
+    /// Appends events whose blocks lie one after the other, if the buffers need not grow for them. Returns whether they
+    /// were appended. No buffer that holds several events is larger than the usual size, so what has room here belongs
+    /// here.
     #[inline]
     pub(super) fn put_in_place(
         &mut self,
@@ -122,8 +123,8 @@ impl Segment {
         has_room
     }
 
-    /// Appends an event, and makes room for it if necessary. Its block has at most 4 GiB: the pipeline lets no larger one
-    /// through. Returns how many bytes more the buffers take.
+    /// Appends an event, and makes room for it if necessary. Its block has at most 4 GiB: the pipeline lets no larger
+    /// one through. Returns how many bytes more the buffers take.
     pub(super) fn put_growing(&mut self, block: &[u8], event: &Brief) -> usize {
         let before = self.allocated();
         let needed = self.blocks.len() + block.len();
@@ -142,8 +143,8 @@ impl Segment {
         self.events(0).next()
     }
 
-    /// Removes the oldest events: at least so many, and of at least so many bytes, or all that are left. Returns how many,
-    /// and the bytes of their blocks.
+    /// Removes the oldest events: at least so many, and of at least so many bytes, or all that are left. Returns how
+    /// many, and the bytes of their blocks.
     pub(super) fn evict(&mut self, events: usize, bytes: usize) -> (usize, usize) {
         let left = self.notes.get(self.gone..).unwrap_or_default();
         let until = self.gone_end as usize + bytes;
@@ -197,8 +198,8 @@ impl Segment {
         self.notes.shrink_to_fit();
     }
 
-    /// Returns the place among those left of the last event that has these bytes and for which `is_it` holds. Searches all
-    /// blocks at once.
+    /// Returns the place among those left of the last event that has these bytes and for which `is_it` holds. Searches
+    /// all blocks at once.
     pub(super) fn find_last(&self, bytes: &[u8], is_it: impl Fn(&[u8]) -> bool) -> Option<usize> {
         let mut found = memrchr_all(&self.blocks, bytes);
         found.find_map(|at| {

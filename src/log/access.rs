@@ -1,8 +1,8 @@
 //! Which requests get a line in the log (`log.access`).
 //!
-//! Each request has one line, at its end: [`wants`] is asked before the line is built. The lines are written where a request
-//! ends: `session::request_line` (plain responses and refusals), `session::accounting` (streams), `tunnel::report`
-//! (WebSockets).
+//! Each request has one line, at its end: [`wants`] is asked before the line is built. The lines are written where a
+//! request ends: `session::request_line` (plain responses and refusals), `session::accounting` (streams),
+//! `tunnel::report` (WebSockets).
 
 use std::sync::atomic::{AtomicU8, Ordering};
 

@@ -128,8 +128,8 @@ impl Visit for Line {
     }
 }
 
-/// Returns the year, the month and the day of the month, by the number of days since 1970. Counts in years that begin in
-/// March, so that a leap day is the last day of its year.
+/// Returns the year, the month and the day of the month, by the number of days since 1970. Counts in years that begin
+/// in March, so that a leap day is the last day of its year.
 const fn date(days: u64) -> (u64, u64, u64) {
     const PER_400_YEARS: u64 = 146_097;
     // From the first of March of the year 0.

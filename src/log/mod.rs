@@ -75,7 +75,8 @@ pub fn install(log: &Log) -> io::Result<Flush> {
     Ok(flush)
 }
 
-/// Reports whether stderr shows colours: a terminal does, unless somebody says that it does not (<https://no-color.org>).
+/// Reports whether stderr shows colours: a terminal does, unless somebody says that it does not
+/// (<https://no-color.org>).
 fn shows_colours() -> bool {
     let is_refused = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let is_dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");

@@ -1,7 +1,8 @@
 //! Writes log lines in a separate thread, so that no other thread waits for the reader of the log.
 //!
-//! Lines wait in a bounded buffer. Lines that do not fit are dropped and counted. A first line is written at once; lines
-//! that follow it within `PAUSE` are written together. Otherwise each of many short requests would wake the thread.
+//! Lines wait in a bounded buffer. Lines that do not fit are dropped and counted. A first line is written at once;
+//! lines that follow it within `PAUSE` are written together. Otherwise each of many short requests would wake the
+//! thread.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +15,7 @@ const MAX_BYTES: usize = 1 << 20;
 
 /// How long the thread lets lines gather after it has written some.
 const PAUSE: Duration = Duration::from_millis(5);
-/// As many bytes end the pause.
+/// How many bytes end the pause.
 const MANY_BYTES: usize = MAX_BYTES / 4;
 
 /// A handle to a log. Each write is one line.

@@ -19,7 +19,7 @@ use cgroup::Group;
 
 /// New requests are refused from this percentage of the limit.
 const REFUSE_PERCENT: u64 = 85;
-/// They are served again below this percentage.
+/// New requests are served again below this percentage.
 const SERVE_PERCENT: u64 = 80;
 /// The streams of stalled clients are ended from this percentage.
 const END_PERCENT: u64 = 95;
@@ -37,7 +37,7 @@ const BYTES_IN_A_MILLISECOND: u64 = 2 * 1024 * 1024;
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// A client that has taken nothing for this long counts as stalled.
 const STALLED: Duration = Duration::from_secs(1);
-/// The same from [`LAST_PERCENT`] on.
+/// From [`LAST_PERCENT`] on, a client that has taken nothing for this long counts as stalled.
 const STALLED_AT_LAST: Duration = Duration::from_millis(200);
 
 /// How long the memory of ended streams is expected to be released: until then, the streams have ended and the
@@ -116,7 +116,7 @@ impl Use {
     }
 
     /// Returns how long a client must have taken nothing for its stream to be ended.
-    const fn patience(self) -> Duration {
+    const fn stalled_after(self) -> Duration {
         if self.percent() >= LAST_PERCENT {
             STALLED_AT_LAST
         } else {
@@ -186,7 +186,7 @@ pub fn machine() -> Option<u64> {
 
 /// What [`watch`] reads and acts on.
 #[derive(Debug)]
-pub struct Watched {
+pub struct WatchInputs {
     /// Set while memory is short.
     pub memory: Arc<Memory>,
     /// Show the limit and the use.
@@ -200,14 +200,14 @@ pub struct Watched {
 }
 
 /// Checks the memory in use for as long as the process runs.
-pub async fn watch(watched: Watched, limit: impl Fn() -> MemoryLimit) {
-    let Watched {
+pub async fn watch(inputs: WatchInputs, limit: impl Fn() -> MemoryLimit) {
+    let WatchInputs {
         memory,
         metrics,
         streams,
         resumables,
         requests,
-    } = watched;
+    } = inputs;
     let (mut gauge, mut pending_release, mut last) =
         (Gauge::default(), PendingRelease::default(), None);
     loop {
@@ -269,7 +269,10 @@ pub async fn watch(watched: Watched, limit: impl Fn() -> MemoryLimit) {
 /// Returns how many were ended.
 fn end_stalled(streams: &Registry, used: Use, pending_release: &mut PendingRelease) -> usize {
     let now = Instant::now();
-    let (excess, patience) = (used.excess(pending_release.expected(now)), used.patience());
+    let (excess, stalled_after) = (
+        used.excess(pending_release.expected(now)),
+        used.stalled_after(),
+    );
     if excess == 0 {
         return 0;
     }
@@ -279,7 +282,7 @@ fn end_stalled(streams: &Registry, used: Use, pending_release: &mut PendingRelea
         .filter(|live| !live.stop.is_asked())
         .filter_map(|live| {
             let (since, bytes) = live.stalled()?;
-            (now.duration_since(since) >= patience).then_some((bytes as u64, live))
+            (now.duration_since(since) >= stalled_after).then_some((bytes as u64, live))
         })
         .collect();
     stalled.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
@@ -316,7 +319,7 @@ mod tests {
         );
         assert_eq!((at(950).excess(0), at(700).excess(0)), (150, 0));
         assert_eq!((at(950).excess(100), at(950).excess(200)), (50, 0));
-        assert!(at(979).patience() > at(980).patience());
+        assert!(at(979).stalled_after() > at(980).stalled_after());
         assert_eq!(at(u64::MAX).percent(), u64::MAX / 1000);
     }
 

@@ -27,7 +27,7 @@ const LINGER: Duration = Duration::from_millis(250);
 
 /// An agent that streams.
 pub struct Opened {
-    /// Its body.
+    /// The body of the agent's response.
     pub source: Box<dyn Source>,
     /// The framing according to the content type.
     pub framing: Framing,
@@ -61,11 +61,11 @@ pub type Opening = Pin<Box<dyn Future<Output = Result<Opened, Refused>> + Send>>
 
 /// An agent at the start of its stream.
 pub enum Head {
-    /// It has not answered yet.
+    /// The agent has not answered yet.
     Opening(Opening),
-    /// It streams.
+    /// The agent streams.
     Opened(Opened),
-    /// It does not.
+    /// The agent does not stream.
     Refused(Refused),
 }
 
@@ -88,7 +88,7 @@ pub(super) struct Agent {
     translator: Option<Translator>,
     /// How it has ended; `None` while it runs.
     end: Option<Failure>,
-    /// It is not read until another one has spoken.
+    /// The agent is not read until another one has spoken.
     waits: bool,
     /// A deadline that passed while something was not read, and whether it was read since.
     excused: Option<(Instant, bool)>,
@@ -98,7 +98,7 @@ enum State {
     Starting(Opening),
     Refused(Failure),
     Streaming(Box<Streaming>),
-    /// It has finished, and its body has not ended.
+    /// The agent has finished, and its body has not ended.
     Lingering(Box<dyn Source>, Instant),
     Over,
 }
@@ -106,11 +106,11 @@ enum State {
 /// What an agent did with its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// It has nothing. Its waker is registered.
+    /// The agent has nothing. Its waker is registered.
     Nothing,
     /// Something was read. `more`: it is to be asked again.
     Read { more: bool },
-    /// It has ended.
+    /// The agent has ended.
     Over,
 }
 

@@ -20,7 +20,7 @@ pub struct Fate {
     pub outcome: Option<&'static str>,
     /// When its first answer text came.
     pub first_token: Option<Instant>,
-    /// It has begun to stream.
+    /// The agent has begun to stream.
     streams: bool,
 }
 
@@ -68,8 +68,8 @@ impl Board {
             .collect()
     }
 
-    /// Returns how each stream of an agent has failed that has begun and failed by itself. Calls without a stream are not
-    /// among them.
+    /// Returns how each stream of an agent has failed that has begun and failed by itself. Calls without a stream are
+    /// not among them.
     pub fn failures(&self) -> Vec<&'static str> {
         let fates = self.lock();
         let outcomes = fates.iter().filter(|fate| fate.streams);

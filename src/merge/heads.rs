@@ -18,7 +18,8 @@ pub enum Heads {
     Refused(Refused),
 }
 
-/// Waits for the first agent that streams, for the refusals of all, or until `until`. Dropping the future cancels all calls.
+/// Waits for the first agent that streams, for the refusals of all, or until `until`. Dropping the future cancels all
+/// calls.
 pub async fn first(openings: Vec<Opening>, rules: Rules, until: Option<Instant>) -> Heads {
     let mut heads: Vec<Head> = openings.into_iter().map(Head::Opening).collect();
     let mut timer = until.map(|at| Box::pin(sleep_until(at)));

@@ -8,9 +8,9 @@
 //!                                     words of the run ─────┘
 //! ```
 //!
-//! A [`Merged`] is the source of a pump. It has the sources of all agents, each with a pipeline, a translator and deadlines
-//! of its own. The pump has the client's side, as for any stream: queue, hub, journal, heartbeats, the total deadline.
-//! An agent that ends or fails ends only for itself; [`finish`] says what that means for the run.
+//! A [`Merged`] is the source of a pump. It has the sources of all agents, each with a pipeline, a translator and
+//! deadlines of its own. The pump has the client's side, as for any stream: queue, hub, journal, heartbeats, the total
+//! deadline. An agent that ends or fails ends only for itself; [`finish`] says what that means for the run.
 //!
 //! | file | what |
 //! |---|---|
@@ -253,8 +253,8 @@ impl Merged {
 }
 
 impl Source for Merged {
-    /// Reads out what is left of agents that have finished, so that their connections can be used again. There is nothing
-    /// else to be read beside the events.
+    /// Reads out what is left of agents that have finished, so that their connections can be used again. There is
+    /// nothing else to be read beside the events.
     fn poll_read(
         &mut self,
         cx: &mut Context<'_>,

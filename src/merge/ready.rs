@@ -22,9 +22,9 @@ struct Shared {
     task: Mutex<Option<Waker>>,
 }
 
-/// Wakes the task for one agent.
+/// Wakes the task for one agent, or for the timer.
 #[derive(Debug)]
-struct Bell {
+struct SourceWaker {
     shared: Arc<Shared>,
     bit: u32,
 }
@@ -44,16 +44,16 @@ impl Ready {
 
     /// Returns the waker of an agent.
     pub(super) fn waker(&self, agent: usize) -> Waker {
-        self.bell(bit(agent))
+        self.source_waker(bit(agent))
     }
 
     /// Returns the waker of the timer.
     pub(super) fn timer(&self) -> Waker {
-        self.bell(1 << TIMER)
+        self.source_waker(1 << TIMER)
     }
 
-    fn bell(&self, bit: u32) -> Waker {
-        Waker::from(Arc::new(Bell {
+    fn source_waker(&self, bit: u32) -> Waker {
+        Waker::from(Arc::new(SourceWaker {
             shared: Arc::clone(&self.shared),
             bit,
         }))
@@ -121,7 +121,7 @@ fn bit(agent: usize) -> u32 {
     }
 }
 
-impl Wake for Bell {
+impl Wake for SourceWaker {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }

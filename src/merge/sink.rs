@@ -3,8 +3,8 @@
 use crate::event::{Content, Event, Step};
 use crate::stream::pipeline::{Sink, is_content};
 
-/// How much of one agent is passed on in its turn, as a number of bytes. Each event counts for at least [`EVENT_BYTES`]: no
-/// event of another agent waits for more than that of each agent.
+/// How much of one agent is passed on in its turn, as a number of bytes. Each event counts for at least
+/// [`EVENT_BYTES`]: no event of another agent waits for more than that of each agent.
 const QUANTUM: usize = 4096;
 /// The least that an event counts.
 const EVENT_BYTES: usize = 128;

@@ -91,8 +91,8 @@ impl RouteExemplars {
         }
     }
 
-    /// Keeps the figures of a stream that has ended: how long it took, and how long its first answer, reasoning and tool
-    /// event took.
+    /// Keeps the figures of a stream that has ended: how long it took, and how long its first answer, reasoning and
+    /// tool event took.
     pub(super) fn keep(&self, trace: TraceId, duration: Duration, firsts: [Option<Duration>; 3]) {
         let at = SystemTime::now();
         let exemplar = |value: Duration| Exemplar {

@@ -1,7 +1,7 @@
 //! Writes metrics in the OpenMetrics text format 1.0.0, which the crate `prometheus` does not know.
 //!
-//! Samples have the same names and label values as in the older text format, so a series is the same in both formats. In
-//! addition, the buckets of some histograms have exemplars.
+//! Samples have the same names and label values as in the older text format, so a series is the same in both formats.
+//! In addition, the buckets of some histograms have exemplars.
 
 use std::fmt::Write as _;
 use std::time::SystemTime;

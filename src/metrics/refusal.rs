@@ -3,8 +3,8 @@
 /// Lists the reasons once: none can be without a word, or be missing in `ALL`.
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident = $word:literal,)+) => {
-        /// Why a request was refused before a route took it: the label `reason` of `weir_requests_refused_total`, and the error
-        /// code for clients and the log.
+        /// Why a request was refused before a route took it: the label `reason` of `weir_requests_refused_total`, and
+        /// the error code for clients and the log.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Refusal {
             $($(#[$doc])* $name,)+
@@ -25,15 +25,15 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// Its target, `Host`, `Transfer-Encoding`, `Upgrade` or metadata is invalid or ambiguous.
+    /// The request's target, `Host`, `Transfer-Encoding`, `Upgrade` or metadata is invalid or ambiguous.
     BadRequest = "bad_request",
     /// The process shuts down.
     Draining = "draining",
-    /// It expects something other than `100-continue`.
+    /// The request expects something other than `100-continue`.
     ExpectationFailed = "expectation_failed",
     /// An upstream leads back to Weir.
     LoopDetected = "loop_detected",
-    /// It is not HTTP, or its head is too large.
+    /// The input is not HTTP, or its head is too large.
     Malformed = "malformed",
     /// CONNECT, or a method that the probe does not take.
     MethodNotAllowed = "method_not_allowed",
@@ -49,13 +49,13 @@ reasons! {
     ProbeUnknown = "probe_unknown",
     /// The route does not offer the reply that is asked for.
     ReplyNotOffered = "reply_not_offered",
-    /// Its head was not complete in time.
+    /// The request's head was not complete in time.
     RequestHead = "request_head",
-    /// It has too many headers.
+    /// The request has too many headers.
     TooManyHeaders = "too_many_headers",
-    /// Its body has a transfer coding other than `chunked`.
+    /// The request's body has a transfer coding other than `chunked`.
     TransferCodingNotSupported = "transfer_coding_not_supported",
-    /// It asks for an upgrade that nobody here serves.
+    /// The request asks for an upgrade that nobody here serves.
     UpgradeNotSupported = "upgrade_not_supported",
 }
 
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
     use crate::metrics::Metrics;
 
-    /// That the docs list the same is checked against a real scrape.
+    /// A test against a real scrape checks that the docs list the same reasons.
     #[test]
     fn each_reason_has_a_word_and_a_series_from_the_start() {
         let words: Vec<&str> = Refusal::ALL.iter().map(|reason| reason.as_str()).collect();

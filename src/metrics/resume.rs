@@ -102,11 +102,11 @@ impl ResumeResult {
 /// Why events left a journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Eviction {
-    /// Their stream ended longer ago than `resume.keep`.
+    /// The stream ended longer ago than `resume.keep`.
     Expired,
     /// Memory is short (`limits.memory`).
     Memory,
-    /// Their journal was full: `resume.max_events` or `resume.max_bytes`.
+    /// The stream's journal was full: `resume.max_events` or `resume.max_bytes`.
     StreamLimit,
     /// All journals together were full: `resume.total_bytes`.
     TotalLimit,

@@ -231,14 +231,15 @@ impl RouteMetrics {
         }
     }
 
-    /// Returns the exemplars of a histogram of this route, in the order of its buckets; `kind` is its label of that name.
+    /// Returns the exemplars of a histogram of this route, in the order of its buckets; `kind` is its label of that
+    /// name.
     pub(super) fn exemplars(&self, family: &str, kind: Option<&str>) -> Vec<Option<Exemplar>> {
         let found = self.exemplars.of(family, kind);
         found.map_or_else(Vec::new, Exemplars::list)
     }
 
-    /// Keeps a stream that has ended as the exemplar of the buckets that it is counted in: how long it took, and how long
-    /// its first answer, reasoning and tool event took.
+    /// Keeps a stream that has ended as the exemplar of the buckets that it is counted in: how long it took, and how
+    /// long its first answer, reasoning and tool event took.
     pub fn keep_exemplar(&self, trace: TraceId, duration: Duration, firsts: [Option<Duration>; 3]) {
         self.exemplars.keep(trace, duration, firsts);
     }
@@ -324,8 +325,8 @@ impl RouteMetrics {
         self.merge_first_token.with_label_values(&[name, agent]);
     }
 
-    /// Counts an agent of a stream with several: how it has ended, and how long its first answer text took. Both names come
-    /// from the configuration or from closed sets.
+    /// Counts an agent of a stream with several: how it has ended, and how long its first answer text took. Both names
+    /// come from the configuration or from closed sets.
     pub fn agent(&self, agent: &str, outcome: &str, first_token: Option<Duration>) {
         let name = self.name.as_str();
         self.merge_agents

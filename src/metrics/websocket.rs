@@ -66,7 +66,7 @@ pub struct WebSocketRoute {
     pub(super) sockets: IntGauge,
     /// Events that were sent over them and not acknowledged.
     pub unacked: BusyGauge,
-    /// The same, as it was at the last scrape.
+    /// The number of unacknowledged events at the last scrape.
     unacked_sum: IntGauge,
     /// In the order of [`CODES`].
     closes: [IntCounter; CODES.len()],

@@ -11,7 +11,7 @@ use std::thread;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::complaints::Complaints;
+use super::log_limit::LogLimit;
 use super::retry::Failure;
 use super::room::MAX_RECORDS;
 
@@ -41,7 +41,7 @@ impl Appender {
         let mut journal = Journal {
             path,
             opened: Some(opened),
-            complaints: Complaints::default(),
+            log_limit: LogLimit::default(),
         };
         // There is room for all records of the outbox.
         let (jobs, taken) = sync_channel(MAX_RECORDS);
@@ -69,7 +69,7 @@ struct Journal {
     path: PathBuf,
     /// `None` after the file could not be opened.
     opened: Option<Opened>,
-    complaints: Complaints,
+    log_limit: LogLimit,
 }
 
 impl Journal {
@@ -77,7 +77,7 @@ impl Journal {
         while let Ok(Job { record, appended }) = jobs.recv() {
             let result = self.append(&record);
             if let Err(error) = &result
-                && self.complaints.is_due()
+                && self.log_limit.is_due()
             {
                 let path = self.path.display();
                 tracing::warn!(%path, %error, "the file does not take records");

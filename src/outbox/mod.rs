@@ -9,8 +9,8 @@
 //! killed loses them. Their order is not kept: one that is sent again comes after later ones.
 
 mod answer;
-mod complaints;
 mod file;
+mod log_limit;
 mod retry;
 mod room;
 mod webhook;

@@ -57,7 +57,7 @@ pub type Tally = Arc<dyn Fn(Counted) + Send + Sync>;
 pub struct Waiting {
     /// How many records.
     pub records: usize,
-    /// Their size.
+    /// The size of these records.
     pub bytes: usize,
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::answer::{Error, judged, read_head};
-use super::complaints::Complaints;
+use super::log_limit::LogLimit;
 use super::retry::Failure;
 use crate::config::{Endpoint, Upstream, UpstreamTls};
 use crate::signing::Key;
@@ -54,7 +54,7 @@ pub(super) struct Webhook {
     upstream: Upstream,
     connector: Option<Connector>,
     turns: Semaphore,
-    complaints: Complaints,
+    log_limit: LogLimit,
 }
 
 impl Webhook {
@@ -71,7 +71,7 @@ impl Webhook {
             upstream,
             connector,
             turns: Semaphore::new(MAX_AT_ONCE),
-            complaints: Complaints::default(),
+            log_limit: LogLimit::default(),
         })
     }
 
@@ -84,16 +84,16 @@ impl Webhook {
             Ok(Ok(answer)) => {
                 let judged = judged(&answer, SystemTime::now());
                 if judged.is_err() {
-                    self.complain(|| format!("status {}", answer.status.as_u16()));
+                    self.warn(|| format!("status {}", answer.status.as_u16()));
                 }
                 judged
             }
             Ok(Err(error)) => {
-                self.complain(|| error.chain());
+                self.warn(|| error.chain());
                 Err(Failure::Later(None))
             }
             Err(_) => {
-                self.complain(|| format!("no answer within {ATTEMPT:?}"));
+                self.warn(|| format!("no answer within {ATTEMPT:?}"));
                 Err(Failure::Later(None))
             }
         }
@@ -142,8 +142,8 @@ impl Webhook {
         }
     }
 
-    fn complain(&self, why: impl FnOnce() -> String) {
-        if self.complaints.is_due() {
+    fn warn(&self, why: impl FnOnce() -> String) {
+        if self.log_limit.is_due() {
             let (receiver, error) = (&self.hook.endpoint.authority, why());
             tracing::warn!(receiver, error, "the webhook does not take records");
         }

@@ -10,11 +10,11 @@ const KEPT: usize = 64;
 /// What became of a probe stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// It runs, as far as the probe can tell.
+    /// The stream runs, as far as the probe can tell.
     Runs,
     /// All of it was sent.
     Complete,
-    /// Its client has left, or the next proxy closed the connection.
+    /// The client of the stream has left, or the next proxy closed the connection.
     Left,
 }
 

@@ -24,7 +24,7 @@ use crate::session::stream_id::StreamId;
 use ledger::Ledger;
 pub use ledger::{Entry, State};
 pub use script::{MARK, Script};
-pub use settings::{Asked, Malformed, Settings};
+pub use settings::{Malformed, ProbeRequest, Settings};
 
 /// The path of the probe on the traffic port.
 pub const PATH: &str = "/.weir/probe";

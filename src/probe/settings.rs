@@ -17,7 +17,7 @@ const MAX_TOTAL: u64 = 900_000;
 
 /// What a request to the probe asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
+pub enum ProbeRequest {
     /// What time it is.
     Clock,
     /// Whether the probe has noticed that the client of this stream has left.
@@ -95,7 +95,7 @@ impl Settings {
     }
 }
 
-impl Asked {
+impl ProbeRequest {
     /// Reads a query. Keys that are not known are left alone, because proxies may add some.
     ///
     /// # Errors
@@ -180,14 +180,17 @@ mod tests {
                 ..Settings::new(id)
             },
         ] {
-            let asked = Asked::of(&settings.query());
-            assert_eq!(asked, Ok(Asked::Stream(settings)));
+            let request = ProbeRequest::of(&settings.query());
+            assert_eq!(request, Ok(ProbeRequest::Stream(settings)));
         }
-        assert_eq!(Asked::of("clock"), Ok(Asked::Clock));
-        assert_eq!(Asked::of("clock&x=1"), Ok(Asked::Clock));
-        let left = Asked::of(&format!("left={id}"));
-        assert_eq!(left, Ok(Asked::Left(id)));
-        assert!(matches!(Asked::of("utm=1&&x"), Ok(Asked::Stream(_))));
+        assert_eq!(ProbeRequest::of("clock"), Ok(ProbeRequest::Clock));
+        assert_eq!(ProbeRequest::of("clock&x=1"), Ok(ProbeRequest::Clock));
+        let left = ProbeRequest::of(&format!("left={id}"));
+        assert_eq!(left, Ok(ProbeRequest::Left(id)));
+        assert!(matches!(
+            ProbeRequest::of("utm=1&&x"),
+            Ok(ProbeRequest::Stream(_))
+        ));
     }
 
     #[test]
@@ -209,7 +212,7 @@ mod tests {
             "events=1000&pace_ms=10000",
         ] {
             let key = query.split('=').next().unwrap();
-            let error = Asked::of(query).unwrap_err().to_string();
+            let error = ProbeRequest::of(query).unwrap_err().to_string();
             assert!(error.contains(&format!("`{key}`")), "{query}: {error}");
         }
     }

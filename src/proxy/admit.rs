@@ -12,7 +12,7 @@ use super::body_sniff::{self, BodySniff};
 use super::bridged::Bridged;
 use super::own_answer::Answer;
 use super::reject::{Counted, Refused, Rejected, reject};
-use super::upgrade_request::{self, Asked};
+use super::upgrade_request::{self, UpgradeRequest};
 use super::{Peer, choose_reply, loops, metadata, request_span, validate};
 use crate::app::{App, InProgress, Loaded};
 use crate::capacity::Entered;
@@ -30,8 +30,8 @@ const ADDED: usize = 8;
 /// How many characters of a path a log line shows.
 const MAX_PATH: usize = 256;
 
-/// Admits a request that may be forwarded, and begins its span. Otherwise returns the response that rejects it: in the form
-/// that `form` returns for the status, if it returns any. `under_way` counts the request as in progress.
+/// Admits a request that may be forwarded, and begins its span. Otherwise returns the response that rejects it: in the
+/// form that `form` returns for the status, if it returns any. `under_way` counts the request as in progress.
 pub(super) fn admit(
     app: &App,
     peer: &Peer,
@@ -88,7 +88,7 @@ pub(super) fn admit(
     let decides = policy.commit_after.is_some() || policy.reply.unstreams;
     let sniff = body_sniff::matters(hint, decides, parts).then(BodySniff::default);
     let entered = Arc::new(entered);
-    let websocket = parts.extensions.get::<Asked>().cloned();
+    let websocket = parts.extensions.get::<UpgradeRequest>().cloned();
     let survives =
         websocket.is_none() && hint.is_some_and(|dialect| dialect.survives_client(parts));
     let detaches = survives.then(|| {
@@ -133,8 +133,8 @@ pub(super) fn admit(
     })
 }
 
-/// Checks that the head is unambiguous and that the process accepts requests, and counts one more. `returns`: the request
-/// is for a stream that has begun, which is served while the process drains.
+/// Checks that the head is unambiguous and that the process accepts requests, and counts one more. `returns`: the
+/// request is for a stream that has begun, which is served while the process drains.
 pub(super) fn check(
     app: &App,
     peer: &Peer,

@@ -6,7 +6,7 @@ use http::{Method, Response, Version};
 
 use super::body_sniff::BodySniff;
 use super::reject::{Counted, Rejected, Rejection, reject};
-use super::upgrade_request::Asked;
+use super::upgrade_request::UpgradeRequest;
 use crate::app::{App, Loaded};
 use crate::capacity::Entered;
 use crate::dialect::{Choice, Dialect, Members, detect};
@@ -32,9 +32,9 @@ pub(super) struct Admitted {
     pub(super) asked_model: Option<AskedModel>,
     /// Lets the upstream call continue when the client leaves; `None` if it is cancelled.
     pub(super) detaches: Option<Detachable>,
-    /// Its stream may be silent for as long as it lasts.
+    /// The stream of the request may be silent for as long as it lasts.
     pub(super) subscribes: bool,
-    /// Its path says that its stream is one reply of a model and nothing else.
+    /// The request's path says that its stream is one reply of a model and nothing else.
     pub(super) single_reply: bool,
     /// What its stream is translated to; `None` if it keeps its dialect.
     pub(super) target: Option<Target>,
@@ -43,7 +43,7 @@ pub(super) struct Admitted {
     /// The head of the request asks for a stream.
     pub(super) accepts_stream: bool,
     /// The client asks for a WebSocket.
-    pub(super) websocket: Option<Asked>,
+    pub(super) websocket: Option<UpgradeRequest>,
     /// The span, if spans are exported, until it is handed on.
     pub(super) span: Option<Span>,
     pub(super) version: Version,
@@ -90,8 +90,8 @@ impl Admitted {
         members
     }
 
-    /// Reports whether the client expects a stream: it says so in the head or in the body, or its dialect always responds
-    /// with a stream.
+    /// Reports whether the client expects a stream: it says so in the head or in the body, or its dialect always
+    /// responds with a stream.
     pub(super) fn awaits_stream(&self) -> bool {
         let asks = self.members().asks_for_stream();
         let is_post = self.context.method == Method::POST;

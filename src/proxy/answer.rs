@@ -90,14 +90,14 @@ async fn respond(
         ..
     } = answer;
     if head.status == StatusCode::SWITCHING_PROTOCOLS
-        && let Some(asked) = admitted.websocket.take()
+        && let Some(upgrade) = admitted.websocket.take()
     {
-        return websocket::tunnel(app, conn, admitted, &asked, head, body);
+        return websocket::tunnel(app, conn, admitted, &upgrade, head, body);
     }
     if head.status.is_success()
-        && let Some(asked) = &admitted.websocket
+        && let Some(upgrade) = &admitted.websocket
     {
-        websocket::refuse_success(asked)?;
+        websocket::refuse_success(upgrade)?;
     }
     let dialect = spoken(admitted, &head);
     let framing = match framing(&head, dialect) {
@@ -224,7 +224,7 @@ fn pass(
     Ok(pass_on(app, conn, admitted, head, body))
 }
 
-/// The same, for a response that has been looked at and counted.
+/// Passes on a response that has been checked and counted.
 pub(super) fn pass_on(
     app: &Arc<App>,
     conn: &Arc<ClientConn>,

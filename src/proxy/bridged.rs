@@ -6,7 +6,8 @@ use crate::config::Route;
 use crate::metrics::RouteMetrics;
 use crate::translate::Target;
 
-/// The extension of a request that comes from a bridge. Like a stream, a bridge keeps the configuration that it began with.
+/// The extension of a request that comes from a bridge. Like a stream, a bridge keeps the configuration that it began
+/// with.
 #[derive(Clone, Debug)]
 pub(super) struct Bridged {
     /// The route that took the WebSocket, and takes its requests.

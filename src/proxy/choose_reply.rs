@@ -12,8 +12,9 @@ pub(super) const FIELD: HeaderName = HeaderName::from_static("weir-reply");
 /// The query parameter by which one asks that cannot send headers, such as an `EventSource`.
 const PARAMETER: &str = "weir.reply";
 
-/// Returns what the stream is translated to; `None` if it keeps its dialect. Takes the client's wish out of the request:
-/// it is meant for Weir, not for the agent. On a route that offers nothing, the request is left as it is.
+/// Returns what the stream is translated to; `None` if it keeps its dialect. Removes the header and the parameter by
+/// which the client asked: they are meant for Weir, not for the agent. On a route that offers nothing, the request is
+/// left as it is.
 ///
 /// # Errors
 /// If the route does not offer what the client asks for.

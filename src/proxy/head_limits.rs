@@ -1,8 +1,9 @@
 //! The limits of a request head: `limits.max_header_bytes` and `limits.max_headers`.
 //!
-//! The HTTP/1.1 engine refuses larger heads itself, and `server::refusal` sees to their id and their log line. The HTTP/2
-//! engine does so without either. It therefore passes on heads up to [`http2_head_bytes`](crate::config::http2_head_bytes),
-//! and they are refused here, before anything else looks at the request.
+//! The HTTP/1.1 engine refuses larger heads itself, and `server::refusal` sees to their id and their log line. The
+//! HTTP/2 engine does so without either. It therefore passes on heads up to
+//! [`http2_head_bytes`](crate::config::http2_head_bytes), and they are refused here, before anything else looks at the
+//! request.
 
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, Response, StatusCode, Version, request};

@@ -10,7 +10,7 @@ use crate::upstream::hops::{Hop, Passed};
 /// A request may come through one process as often. A second time can be meant: one route leads to another, or an agent
 /// asks its model through the Weir in front of it, with the headers that it was asked with.
 const MOST_HERE: usize = 2;
-/// It may come through as many Weirs in all.
+/// A request may come through this many Weirs in all.
 const MOST: usize = 10;
 
 /// Checks that a request may be sent to the upstream of its route.

@@ -11,8 +11,8 @@ use crate::metrics::Refusal;
 /// Most bytes of it.
 const MAX_BYTES: usize = 4 << 10;
 
-/// Takes the header out of the request, if the streams of its route are recorded. On other routes, the request is left as
-/// it is.
+/// Takes the header out of the request, if the streams of its route are recorded. On other routes, the request is left
+/// as it is.
 ///
 /// # Errors
 /// If it is too long, is no text, or is given more than once: a caller that needs it must not lose it in silence.

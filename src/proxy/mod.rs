@@ -8,8 +8,8 @@
 //!   └─────────────┴───────────────┴───────────────┴──► reject: refuses it, in the name of Weir itself
 //! ```
 //!
-//! `reject` is the only function that refuses a request. Input that never became a request (400, 408, 414, 431) is answered in
-//! `server::refusal`.
+//! `reject` is the only function that refuses a request. Input that never became a request (400, 408, 414, 431) is
+//! answered in `server::refusal`.
 
 mod accounting;
 mod admit;
@@ -64,7 +64,7 @@ use reject::Rejection;
 pub use arrived::Arrived;
 pub(crate) use response_kind::framing as stream_framing;
 #[doc(hidden)]
-pub use resume::asked;
+pub use resume::resume_request;
 
 /// The client of a request, and the worker that serves it.
 #[derive(Clone, Debug)]

@@ -18,7 +18,7 @@ use crate::encode;
 use crate::end::End;
 use crate::log::access::Line;
 use crate::metrics::Refusal;
-use crate::probe::{Asked, HEADER, MAX_STREAMS, PATH, Script, Settings};
+use crate::probe::{HEADER, MAX_STREAMS, PATH, ProbeRequest, Script, Settings};
 use crate::reply::body::Body;
 use crate::session::identity::{Identity, REQUEST_ID};
 use crate::session::request_line::{Grade, RequestLine};
@@ -63,13 +63,13 @@ fn respond(
     parts: &request::Parts,
     received: u64,
 ) -> Result<Response<Body>, Refused> {
-    match asked(parts)? {
-        Asked::Clock => Ok(document(&json!({
+    match probe_request(parts)? {
+        ProbeRequest::Clock => Ok(document(&json!({
             "instance": app.probes.instance(),
             "received_us": received,
             "sent_us": app.probes.now(),
         }))),
-        Asked::Left(id) => match app.probes.find(id) {
+        ProbeRequest::Left(id) => match app.probes.find(id) {
             Some(entry) => Ok(document(&json!({
                 "instance": app.probes.instance(),
                 "id": entry.id.to_string(),
@@ -84,7 +84,7 @@ fn respond(
                 "this instance has had no probe stream with this id, or has forgotten it",
             )),
         },
-        Asked::Stream(settings) => stream(app, peer, parts, &settings),
+        ProbeRequest::Stream(settings) => stream(app, peer, parts, &settings),
     }
 }
 
@@ -145,7 +145,7 @@ fn rejected(
 }
 
 /// Returns what a request asks for.
-fn asked(parts: &request::Parts) -> Result<Asked, Refused> {
+fn probe_request(parts: &request::Parts) -> Result<ProbeRequest, Refused> {
     if !matches!(parts.method, Method::GET | Method::HEAD) {
         return Err(Refused {
             allow: Some("GET, HEAD"),
@@ -157,7 +157,7 @@ fn asked(parts: &request::Parts) -> Result<Asked, Refused> {
         });
     }
     let query = parts.uri.query().unwrap_or_default();
-    Asked::of(query).map_err(|malformed| Refused {
+    ProbeRequest::of(query).map_err(|malformed| Refused {
         message: malformed.to_string().into(),
         ..Refused::new(StatusCode::BAD_REQUEST, Refusal::ProbeMalformed, "")
     })
@@ -179,13 +179,13 @@ fn stream(
         })?;
         let stall = app.loaded().config.limits.request_head;
         let total = Instant::now() + settings.total() + GRACE;
-        let bounds = BodyDeadline::current();
-        match &bounds {
-            Some(bounds) => bounds.begin(total, stall),
+        let deadline = BodyDeadline::current();
+        match &deadline {
+            Some(deadline) => deadline.begin(total, stall),
             None => peer.conn.end_by(total),
         }
         let script = Script::begin(place, *settings, parts.version).after_preamble(preamble(app));
-        (script.began(), Body::own(Box::new(script), bounds))
+        (script.began(), Body::own(Box::new(script), deadline))
     };
     let mut response = Response::new(body);
     let headers = response.headers_mut();

@@ -52,8 +52,8 @@ pub(super) enum Blame {
     Overload,
     /// The upstream, with the underlying error.
     Upstream { cause: Option<String> },
-    /// Weir itself: it has no file descriptor left for the call, or its configuration leads in a circle. With the cause if
-    /// one is known.
+    /// Weir itself: it has no file descriptor left for the call, or its configuration leads in a circle. With the cause
+    /// if one is known.
     Weir { cause: Option<String> },
 }
 
@@ -183,7 +183,8 @@ pub(super) struct Rejected<'a> {
 pub(super) enum Counted<'a> {
     /// The requests that no route took, under this reason.
     Refused(&'a Metrics, Refusal),
-    /// The requests for streams (`weir_resume_requests_total`), by the caller: no route has the stream that is asked for.
+    /// The requests for streams (`weir_resume_requests_total`), by the caller: no route has the stream that is asked
+    /// for.
     Resume,
     /// The requests of the route that took this one.
     Route(&'a RequestContext),

@@ -14,7 +14,7 @@ use crate::upstream::{Error, RequestBody};
 pub(super) struct Rewriting {
     /// The form that it is translated from.
     form: Option<RequestForm>,
-    /// It asks for a stream, whatever the client asks for.
+    /// The new body asks for a stream, whatever the client asks for.
     streams: bool,
     /// The request may have the member `stream_options`.
     takes_stream_options: bool,

@@ -60,8 +60,8 @@ pub(super) async fn unstream(
     Ok(Some(stream))
 }
 
-/// Reports whether the request itself asks for a stream. That a route sets the dialect does not count: not each answer of
-/// its agent is a stream.
+/// Reports whether the request itself asks for a stream. That a route sets the dialect does not count: not each answer
+/// of its agent is a stream.
 fn asks_for_stream(admitted: &Admitted) -> bool {
     admitted.accepts_stream
         || match admitted.context.route.policy.dialect {

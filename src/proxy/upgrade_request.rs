@@ -17,26 +17,26 @@ const WEBSOCKET: &[u8] = b"websocket";
 
 /// What the client of a WebSocket has asked for. It is an extension of its request.
 #[derive(Clone, Debug)]
-pub(super) struct Asked {
+pub(super) struct UpgradeRequest {
     pub(super) key: HeaderValue,
     /// The client speaks HTTP/2, so the answer is a 200.
     pub(super) is_http2: bool,
 }
 
-/// Notes in the extensions of a request that it asks for a WebSocket, if it does so in a valid way. `is_empty`: it has no
-/// body.
+/// Notes in the extensions of a request that it asks for a WebSocket, if it does so in a valid way. `is_empty`: it has
+/// no body.
 pub(super) fn recognize(parts: &mut request::Parts, is_empty: bool) {
-    let asked = if parts.version == Version::HTTP_2 {
+    let upgrade = if parts.version == Version::HTTP_2 {
         over_http2(parts)
     } else {
         over_http1(parts, is_empty)
     };
-    if let Some(asked) = asked {
-        parts.extensions.insert(asked);
+    if let Some(upgrade) = upgrade {
+        parts.extensions.insert(upgrade);
     }
 }
 
-fn over_http1(parts: &request::Parts, is_empty: bool) -> Option<Asked> {
+fn over_http1(parts: &request::Parts, is_empty: bool) -> Option<UpgradeRequest> {
     let is_valid = is_named_alone(&parts.headers)
         && lists(&parts.headers, &header::CONNECTION, b"upgrade")
         && parts.method == Method::GET
@@ -49,14 +49,14 @@ fn over_http1(parts: &request::Parts, is_empty: bool) -> Option<Asked> {
     if !is_key {
         return None;
     }
-    Some(Asked {
+    Some(UpgradeRequest {
         key: key.clone(),
         is_http2: false,
     })
 }
 
 /// Turns an extended CONNECT into the GET that it stands for.
-fn over_http2(parts: &mut request::Parts) -> Option<Asked> {
+fn over_http2(parts: &mut request::Parts) -> Option<UpgradeRequest> {
     let protocol = parts.extensions.get::<Protocol>()?;
     if parts.method != Method::CONNECT || !protocol.as_ref().eq_ignore_ascii_case(WEBSOCKET) {
         return None;
@@ -71,7 +71,7 @@ fn over_http2(parts: &mut request::Parts) -> Option<Asked> {
         .headers
         .entry(header::SEC_WEBSOCKET_VERSION)
         .or_insert(HeaderValue::from_static("13"));
-    Some(Asked {
+    Some(UpgradeRequest {
         key,
         is_http2: true,
     })
@@ -95,7 +95,7 @@ pub(super) fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a 
 
 /// Reports whether a request was recognized.
 pub(super) fn is_asked(parts: &request::Parts) -> bool {
-    parts.extensions.get::<Asked>().is_some()
+    parts.extensions.get::<UpgradeRequest>().is_some()
 }
 
 /// Checks that the route takes WebSockets.

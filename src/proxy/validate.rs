@@ -17,8 +17,8 @@ fn bad(message: &'static str) -> Refused {
     }
 }
 
-/// Checks a request. Refuses one that is ambiguous, or that asks for an unknown expectation, or for a tunnel other than a
-/// WebSocket.
+/// Checks a request. Refuses one that is ambiguous, or that asks for an unknown expectation, or for a tunnel other than
+/// a WebSocket.
 ///
 /// Whatever ends the connection comes first: what else an ambiguous request asks for must not keep it open.
 pub(super) fn check(parts: &request::Parts) -> Result<(), Refused> {

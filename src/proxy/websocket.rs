@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header, respon
 
 use super::admitted::Admitted;
 use super::reject::Rejection;
-use super::upgrade_request::{Asked, is_named_alone, only};
+use super::upgrade_request::{UpgradeRequest, is_named_alone, only};
 use crate::app::App;
 use crate::client_conn::ClientConn;
 use crate::end::End;
@@ -31,18 +31,18 @@ pub(super) fn tunnel(
     app: &Arc<App>,
     conn: &Arc<ClientConn>,
     admitted: &mut Admitted,
-    asked: &Asked,
+    upgrade: &UpgradeRequest,
     mut head: response::Parts,
     body: upstream::Body,
 ) -> Result<Response<Body>, Rejection> {
-    check(&head.headers, asked)?;
+    check(&head.headers, upgrade)?;
     let agent = body.into_upgraded().ok_or_else(|| refused(NO_CONNECTION))?;
     let context = Arc::clone(&admitted.context);
     let max = admitted.loaded.config.limits.max_streams;
     let registration = app.streams.register(&context, max, &conn.streams);
     let registration = registration.map_err(|full| Rejection::too_many_streams(max, full))?;
     let live = Arc::clone(&registration.live);
-    answer_head(&mut head, asked, &live.id.to_string());
+    answer_head(&mut head, upgrade, &live.id.to_string());
     context.identity.answered(&mut head.headers);
     context.metrics.request("websocket", head.status);
     let mut span = admitted.span.take();
@@ -78,13 +78,13 @@ fn refused(message: &'static str) -> Rejection {
     Rejection::upstream("upstream_error", message)
 }
 
-/// Refuses a success that is no 101, such as a plain 200. To a client over HTTP/2 it would accept the WebSocket (RFC 8441,
-/// 5), although there is none. Over HTTP/1.1 it accepts nothing, and passes.
+/// Refuses a success that is no 101, such as a plain 200. To a client over HTTP/2 it would accept the WebSocket (RFC
+/// 8441, 5), although there is none. Over HTTP/1.1 it accepts nothing, and passes.
 ///
 /// # Errors
 /// If the client would be told what the agent did not say.
-pub(super) fn refuse_success(asked: &Asked) -> Result<(), Rejection> {
-    if asked.is_http2 {
+pub(super) fn refuse_success(upgrade: &UpgradeRequest) -> Result<(), Rejection> {
+    if upgrade.is_http2 {
         return Err(refused(
             "the upstream answered the request for a WebSocket, but did not switch protocols",
         ));
@@ -93,14 +93,14 @@ pub(super) fn refuse_success(asked: &Asked) -> Result<(), Rejection> {
 }
 
 /// Checks a 101 as a client does (RFC 6455, 4.1). The rest of it is between the two ends.
-fn check(headers: &HeaderMap, asked: &Asked) -> Result<(), Rejection> {
+fn check(headers: &HeaderMap, upgrade: &UpgradeRequest) -> Result<(), Rejection> {
     if !is_named_alone(headers) || !lists(headers, &header::CONNECTION, b"upgrade") {
         return Err(refused(
             "the upstream's 101 does not say `Upgrade: websocket` and `Connection: Upgrade`",
         ));
     }
     let accept = only(headers, &header::SEC_WEBSOCKET_ACCEPT);
-    if accept.is_none_or(|accept| accept.as_bytes() != accepting(&asked.key).as_bytes()) {
+    if accept.is_none_or(|accept| accept.as_bytes() != accepting(&upgrade.key).as_bytes()) {
         return Err(refused(
             "the upstream's 101 does not accept this request (Sec-WebSocket-Accept)",
         ));
@@ -109,7 +109,7 @@ fn check(headers: &HeaderMap, asked: &Asked) -> Result<(), Rejection> {
 }
 
 /// Turns the head of the agent's 101 into the one for the client.
-fn answer_head(head: &mut response::Parts, asked: &Asked, id: &str) {
+fn answer_head(head: &mut response::Parts, upgrade: &UpgradeRequest, id: &str) {
     strip_hop_by_hop(&mut head.headers);
     head.headers.remove(header::CONTENT_LENGTH);
     head.extensions = http::Extensions::new();
@@ -117,7 +117,7 @@ fn answer_head(head: &mut response::Parts, asked: &Asked, id: &str) {
     if let Ok(id) = HeaderValue::from_str(id) {
         head.headers.insert(STREAM_ID, id);
     }
-    if asked.is_http2 {
+    if upgrade.is_http2 {
         head.status = StatusCode::OK;
         head.headers.remove(header::SEC_WEBSOCKET_ACCEPT);
     } else {
@@ -135,8 +135,8 @@ mod tests {
     const CONNECTION: (&str, &str) = ("connection", "keep-alive, Upgrade");
     const UPGRADE: (&str, &str) = ("upgrade", "WebSocket");
 
-    fn asked(is_http2: bool) -> Asked {
-        Asked {
+    fn upgrade(is_http2: bool) -> UpgradeRequest {
+        UpgradeRequest {
             key: HeaderValue::from_static(KEY.1),
             is_http2,
         }
@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn a_101_must_answer_this_request() {
         let accept = ("sec-websocket-accept", ACCEPT);
-        let checked = |fields: &[(&str, &str)]| check(&head(fields).headers, &asked(false));
+        let checked = |fields: &[(&str, &str)]| check(&head(fields).headers, &upgrade(false));
         let (connection, upgrade) = (CONNECTION, UPGRADE);
         assert_eq!(checked(&[connection, upgrade, accept]), Ok(()));
         for fields in [
@@ -172,8 +172,8 @@ mod tests {
 
     #[test]
     fn a_success_accepts_nothing_over_http2() {
-        assert_eq!(refuse_success(&asked(false)), Ok(()));
-        let rejection = refuse_success(&asked(true)).unwrap_err();
+        assert_eq!(refuse_success(&upgrade(false)), Ok(()));
+        let rejection = refuse_success(&upgrade(true)).unwrap_err();
         assert_eq!(rejection.status, StatusCode::BAD_GATEWAY);
         assert_eq!(rejection.code, "upstream_error");
     }
@@ -189,13 +189,13 @@ mod tests {
             ("sec-websocket-extensions", "permessage-deflate"),
         ];
         let mut http1 = head(&fields);
-        answer_head(&mut http1, &asked(false), "id");
+        answer_head(&mut http1, &upgrade(false), "id");
         assert_eq!(http1.status, StatusCode::SWITCHING_PROTOCOLS);
         assert_eq!(http1.headers["sec-websocket-accept"], ACCEPT);
         assert_eq!(http1.headers["connection"], "Upgrade");
         assert!(!http1.headers.contains_key("x-hop"));
         let mut http2 = head(&fields);
-        answer_head(&mut http2, &asked(true), "id");
+        answer_head(&mut http2, &upgrade(true), "id");
         assert_eq!(http2.status, StatusCode::OK);
         for gone in ["connection", "upgrade", "sec-websocket-accept"] {
             assert!(!http2.headers.contains_key(gone), "{gone}");

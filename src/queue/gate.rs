@@ -1,8 +1,8 @@
 //! Holds text back on purpose: sends pieces together (`batch`), or spreads a burst over time (`pace`).
 //!
-//! The gate stands at the reader's end of the queue: what it holds back is bounded as everything in the queue, and leaves
-//! at once when the queue is full or the stream has failed. The first piece of the answer, and the first of reasoning, is
-//! never held back, and nothing is held back for longer than the sum of both delays.
+//! The gate stands at the reader's end of the queue: what it holds back is bounded as everything in the queue, and
+//! leaves at once when the queue is full or the stream has failed. The first piece of the answer, and the first of
+//! reasoning, is never held back, and nothing is held back for longer than the sum of both delays.
 
 use std::time::Duration;
 
@@ -78,7 +78,7 @@ struct Unit {
     chars: usize,
     /// Nothing is to be waited for.
     complete: bool,
-    /// It has the first piece of its kind.
+    /// The unit has the first piece of its kind.
     first: bool,
 }
 
@@ -172,8 +172,8 @@ impl Gate {
         (unit, oldest.unwrap_or(now))
     }
 
-    /// Decides when the unit after this one leaves: those that wait are spread over the time until the next burst, as far
-    /// as bursts have come so far.
+    /// Decides when the unit after this one leaves: those that wait are spread over the time until the next burst, as
+    /// far as bursts have come so far.
     fn schedule(&mut self, ring: &Ring, unit: &Unit, limit: Duration, now: Instant) {
         let after = ring.waiting().skip(unit.events);
         let (mut pieces, mut last) = (0, now);

@@ -1,12 +1,12 @@
-//! The bounds of a queue, and what gives way at them. Data.
+//! The limits of a queue, and the overflow rule that applies when they are reached.
 
 /// Bounds and rules of one queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Most events that may wait.
     pub max_events: usize,
-    /// Most bytes that may wait; of 64 KiB and more one eighth is for notes and room to move. Beyond 1,024 events, notes
-    /// that take more than that share are counted as well.
+    /// Most bytes that may wait; of 64 KiB and more one eighth is for notes and room to move. Beyond 1,024 events,
+    /// notes that take more than that share are counted as well.
     pub max_bytes: usize,
     /// Whether equal neighbours may be joined before anything is dropped.
     pub merge: bool,

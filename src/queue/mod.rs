@@ -40,14 +40,14 @@ pub enum Close {
 /// What happened to an event that was offered to the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offer {
-    /// It waits in the queue, was merged, or was dropped according to the overflow rule.
+    /// The event waits in the queue, was merged, or was dropped according to the overflow rule.
     Accepted,
     /// The overflow rule ends the stream.
     Disconnect,
-    /// It must wait outside until the reader takes something, and so must all events that follow.
+    /// The event must wait outside until the reader takes something, and so must all events that follow.
     Full,
-    /// The same, but only for a grace period, because a burst is not the reader's fault. [`Sender::give_up`] ends the
-    /// period, and the overflow rule applies from then on.
+    /// The event must wait outside for a grace period only, because a burst is not the reader's fault.
+    /// [`Sender::give_up`] ends the period, and the overflow rule applies from then on.
     Wait,
 }
 
@@ -126,7 +126,7 @@ pub fn queue(limits: Limits, encoder: Encoder) -> (Sender, Receiver) {
     (Sender(shared), receiver)
 }
 
-/// The same, for a queue that holds text back.
+/// Creates a queue that holds text back.
 pub fn gated(limits: Limits, encoder: Encoder, gating: Gating) -> (Sender, Receiver) {
     let (sender, mut receiver) = queue(limits, encoder);
     if gating.is_on() {

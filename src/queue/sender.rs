@@ -87,9 +87,9 @@ impl Sender {
         wake(state);
     }
 
-    /// Offers one event of a read, with its number in the stream, to a reader of several: it never waits outside, because
-    /// the others go on. Returns whether it was accepted. `more`: the size of the read, if more events of it follow;
-    /// [`Sender::offered`] must be called after them.
+    /// Offers one event to one of several viewers, with its number in the stream. The event is never kept waiting,
+    /// because the other viewers go on. Returns whether it was accepted. `more`: the size of the read, if more events
+    /// of it follow; [`Sender::offered`] must be called after them.
     #[inline]
     pub fn offer(
         &self,
@@ -151,7 +151,8 @@ impl Sender {
         wake(state);
     }
 
-    /// Ends the queue with the block `last` instead of what waits, even if it was closed before: the reader does not take it.
+    /// Ends the queue with the block `last` instead of what waits, even if it was closed before: the reader does not
+    /// take it.
     pub fn end_early(&self, how: Close, last: Option<&[u8]>, now: Instant) {
         let mut state = lock(&self.0);
         state.clear();
@@ -307,8 +308,8 @@ impl Pushing<'_> {
         ring.put(block, event, seq, self.now)
     }
 
-    /// Returns the newest `count` events, all of which were [put](Self::put) one after the other: their blocks in one piece,
-    /// and what else is known of each.
+    /// Returns the newest `count` events, all of which were [put](Self::put) one after the other: their blocks in one
+    /// piece, and what else is known of each.
     pub fn newest(&self, count: usize) -> (&[u8], impl ExactSizeIterator<Item = Brief> + Clone) {
         self.state.ring.newest(count)
     }

@@ -14,17 +14,18 @@ use crate::length::Length;
 
 /// The state of one queue.
 ///
-/// **How it works.** [`queue`](super::queue) creates the state, and its handles share it behind one lock: the pump owns the
-/// [`Sender`](super::Sender), the body of the response owns the [`Receiver`](super::Receiver), and the registry of live streams has a [`Probe`](super::Probe). A
-/// push, a heartbeat or a close wakes the reader if it waits. A take wakes the pump only if the pump asked for takes
-/// when it last called [`Sender::poll_change`](super::Sender::poll_change); a pump that reads on learns of takes at its next push. Dropping the
-/// receiver always wakes the pump, and dropping the sender without a close ends the response as truncated. An alarm
+/// **How it works.** [`queue`](super::queue) creates the state, and its handles share it behind one lock: the pump owns
+/// the [`Sender`](super::Sender), the body of the response owns the [`Receiver`](super::Receiver), and the registry of
+/// live streams has a [`Probe`](super::Probe). A push, a heartbeat or a close wakes the reader if it waits. A take
+/// wakes the pump only if the pump asked for takes when it last called
+/// [`Sender::poll_change`](super::Sender::poll_change); a pump that reads on learns of takes at its next push. Dropping
+/// the receiver always wakes the pump, and dropping the sender without a close ends the response as truncated. An alarm
 /// wakes nobody: the pump sees it at its next push. Every waker is called after the lock is released. The queue is
-/// bounded by [`Limits`](super::Limits), in events and in bytes; only an event that comes to an empty queue, and what a close adds,
-/// may exceed them. Events that do not fit are merged first. If that is not enough, they wait outside
-/// ([`Offer::Wait`](super::Offer::Wait)) while the reader may still catch up, and then the overflow rule applies ([`Overflow`](super::Overflow)). Critical
-/// events that still do not fit wait outside ([`Offer::Full`](super::Offer::Full)). While events wait outside, the pump does not read its
-/// upstream.
+/// bounded by [`Limits`](super::Limits), in events and in bytes; only an event that comes to an empty queue, and what a
+/// close adds, may exceed them. Events that do not fit are merged first. If that is not enough, they wait outside
+/// ([`Offer::Wait`](super::Offer::Wait)) while the reader may still catch up, and then the overflow rule applies
+/// ([`Overflow`](super::Overflow)). Critical events that still do not fit wait outside
+/// ([`Offer::Full`](super::Offer::Full)). While events wait outside, the pump does not read its upstream.
 ///
 /// The fields that each push and take uses come first (see [`Pump`](crate::stream::pump::Pump)).
 #[derive(Debug)]

@@ -19,8 +19,8 @@ pub(super) struct First<'a> {
     pub(super) by: Cow<'a, str>,
 }
 
-/// Every other line. `exchange` may be left out by hand: then the line belongs to the exchange of the line before, and a
-/// request begins a new one.
+/// Every other line. `exchange` may be left out by hand: then the line belongs to the exchange of the line before, and
+/// a request begins a new one.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Line<'a> {

@@ -1,7 +1,7 @@
 //! Recordings of what agents answer: one file with the head, the bytes and the times of each response.
 //!
-//! `docs/recordings.md` describes the format. A file consists of JSON lines. Each line is complete by itself, so a file that
-//! was cut off can still be read. Reading and writing are pure: the callers pass in the time, and own the file.
+//! `docs/recordings.md` describes the format. A file consists of JSON lines. Each line is complete by itself, so a file
+//! that was cut off can still be read. Reading and writing are pure: the callers pass in the time, and own the file.
 
 mod lines;
 pub mod message;
@@ -30,7 +30,7 @@ pub struct Recording {
 /// A request and its response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exchange {
-    /// Its number in the file.
+    /// The number of the exchange in the file.
     pub number: u64,
     /// What was asked.
     pub request: Request,

@@ -24,8 +24,8 @@ use super::stream::{Held, Stream, Took};
 /// How many bytes are handed to the connection at a time. More would only wait in the connection's buffers.
 pub(crate) const FRAME_BYTES: usize = 32 * 1024;
 
-/// The same for a shared (HTTP/2) connection. Its engine asks for more only when the client has taken these bytes,
-/// and does not show how many of them it still holds.
+/// How many bytes are handed to a shared (HTTP/2) connection at a time. Its engine asks for more only when the client
+/// has taken these bytes, and does not show how many of them it still holds.
 const SHARED_FRAME_BYTES: usize = 16 * 1024;
 
 /// A response body, with the values that must live as long as it does.
@@ -99,14 +99,14 @@ enum Kind {
 struct Own {
     source: Box<dyn Source>,
     /// On a shared connection: records what the client takes.
-    bounds: Option<Arc<BodyDeadline>>,
+    deadline: Option<Arc<BodyDeadline>>,
 }
 
 struct Pass {
     body: upstream::Body,
     ready: Vec<Bytes>,
     /// On a shared connection: records what the client takes.
-    bounds: Option<Arc<BodyDeadline>>,
+    deadline: Option<Arc<BodyDeadline>>,
     witness: Box<dyn Witness>,
     done: bool,
 }
@@ -122,27 +122,27 @@ impl Body {
         }
     }
 
-    /// Creates a body that `source` writes. On a shared connection, `bounds` records what the client takes.
-    pub(crate) fn own(source: Box<dyn Source>, bounds: Option<Arc<BodyDeadline>>) -> Self {
+    /// Creates a body that `source` writes. On a shared connection, `deadline` records what the client takes.
+    pub(crate) fn own(source: Box<dyn Source>, deadline: Option<Arc<BodyDeadline>>) -> Self {
         Self {
-            kind: Kind::Own(Box::new(Own { source, bounds })),
+            kind: Kind::Own(Box::new(Own { source, deadline })),
             breaking: Breaking::default(),
             received: None,
             held: None,
         }
     }
 
-    /// Creates a body that passes an upstream's body through unchanged. On a shared connection, `bounds` records what
+    /// Creates a body that passes an upstream's body through unchanged. On a shared connection, `deadline` records what
     /// the client takes. The `witness` is dropped with the body.
     pub(crate) fn pass(
         body: upstream::Body,
-        bounds: Option<Arc<BodyDeadline>>,
+        deadline: Option<Arc<BodyDeadline>>,
         witness: Box<dyn Witness>,
     ) -> Self {
         let mut pass = Pass {
             body,
             ready: Vec::new(),
-            bounds,
+            deadline,
             witness,
             done: false,
         };
@@ -202,7 +202,8 @@ impl Body {
         matches!(self.kind, Kind::Stream(_))
     }
 
-    /// Takes the tunnel that begins behind the head, with the values that live as long, if the response accepts an upgrade.
+    /// Takes the tunnel that begins behind the head, with the values that live as long, if the response accepts an
+    /// upgrade.
     pub(crate) fn take_tunnel(&mut self) -> Option<Box<tunnel::Start>> {
         let Kind::Tunnel(start) = &mut self.kind else {
             return None;
@@ -357,9 +358,9 @@ impl Own {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let next = self.source.poll_next(cx);
-        match (&self.bounds, &next) {
-            (Some(bounds), Poll::Ready(Some(_))) => bounds.note_handed(),
-            (Some(bounds), Poll::Pending) => bounds.note_wanted(),
+        match (&self.deadline, &next) {
+            (Some(deadline), Poll::Ready(Some(_))) => deadline.note_handed(),
+            (Some(deadline), Poll::Pending) => deadline.note_wanted(),
             _ => {}
         }
         next.map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
@@ -398,8 +399,8 @@ impl Pass {
                     return Poll::Ready(Some(Err(io::Error::other(error))));
                 }
                 Poll::Pending => {
-                    if let Some(bounds) = &self.bounds {
-                        bounds.note_wanted();
+                    if let Some(deadline) = &self.deadline {
+                        deadline.note_wanted();
                     }
                     return Poll::Pending;
                 }
@@ -408,8 +409,8 @@ impl Pass {
         let Some(mut bytes) = self.ready.pop() else {
             return Poll::Ready(None);
         };
-        if let Some(bounds) = &self.bounds {
-            bounds.note_handed();
+        if let Some(deadline) = &self.deadline {
+            deadline.note_handed();
             if bytes.len() > SHARED_FRAME_BYTES {
                 self.ready.push(bytes.split_off(SHARED_FRAME_BYTES));
             }

@@ -80,8 +80,8 @@ impl Stream {
         }
     }
 
-    /// Runs the pump until the queue is closed. Returns the status of a response that says how the stream has failed, if
-    /// it has.
+    /// Runs the pump until the queue is closed. Returns the status of a response that says how the stream has failed,
+    /// if it has.
     pub(crate) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<Option<StatusCode>> {
         self.drive(cx);
         loop {

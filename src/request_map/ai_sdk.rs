@@ -138,7 +138,7 @@ impl<'a> Step<'a> {
 /// What a part is.
 enum Kind<'a> {
     File,
-    /// It is not for the model.
+    /// The part is not for the model.
     LeftOut,
     /// A separator of steps.
     Step,

@@ -312,7 +312,7 @@ struct Function<'a> {
 /// A text.
 #[derive(Debug)]
 pub(super) enum Text<'a> {
-    /// As it is, without escapes.
+    /// The text as it is, without escapes.
     Plain(Cow<'a, str>),
     /// JSON strings that make one text together. They are copied as they were written.
     Written(Vec<&'a RawValue>),

@@ -24,9 +24,9 @@ use crate::certificate::ReloadingCertificate;
 use crate::tasks;
 use crate::upstream::request::Origin;
 
-/// How many connections begin before the thread's other tasks run and its sockets are asked. All that a connection does for
-/// its first response comes then, so when thousands connect at once, an event of any other stream waits for so many of
-/// them, and the rest wait in the backlog.
+/// How many connections begin before the thread's other tasks run and its sockets are asked. All that a connection does
+/// for its first response comes then, so when thousands connect at once, an event of any other stream waits for so many
+/// of them, and the rest wait in the backlog.
 const TURN: usize = 8;
 /// Pause after a failed accept. After descriptor exhaustion, descriptors may become free again; retrying at
 /// once would not help.

@@ -147,7 +147,8 @@ where
             // The engine, polled again, reports how the connection ended.
             Some(Overdue::Idle) if conn.end_closing() => {}
             Some(Overdue::Idle) if !self.going => self.close(),
-            // Browsers and pools open connections in advance. That is no request, so it gets no answer, and no log line.
+            // Browsers and pools open connections in advance. That is no request, so it gets no answer, and no log
+            // line.
             Some(Overdue::Head) if !self.going && self.engine.is_unused() => self.close(),
             Some(Overdue::Head) if !self.going && !conn.is_multiplexed() => {
                 self.going = true;

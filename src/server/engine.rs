@@ -45,9 +45,9 @@ use crate::tunnel::{Over, Start, Tunnel};
 const MAX_SEND_BYTES: usize = 32 * 1024;
 /// Most concurrent requests on one HTTP/2 connection.
 const MAX_CONCURRENT: u32 = 256;
-/// The same for a connection that begins while nearly `limits.max_requests` are in progress. It may last for hours, and
-/// the library cannot change the number later, so the number is not as small as the share that the connection has now:
-/// `capacity` refuses what exceeds that.
+/// Most concurrent requests on a connection that begins while nearly `limits.max_requests` are in progress. It may last
+/// for hours, and the library cannot change the number later, so the number is not as small as the share that the
+/// connection has now: `capacity` refuses what exceeds that.
 const MIN_CONCURRENT: u32 = 16;
 /// How many bytes of uploads an HTTP/2 client may send before agents take them: on each stream, and on all together.
 const WINDOW_BYTES: u32 = 1024 * 1024;
@@ -113,8 +113,9 @@ type Http2<S> = http2::Connection<TokioIo<StrictIo<Interim<S>, FrameFlood>>, Ser
 /// Memory is bounded here: by `max_header_bytes` (at least 8 KiB) for what the HTTP/1.1 engine reads and for what it
 /// buffers to write, by `http2_head_bytes` for a head over HTTP/2, by `MAX_SEND_BYTES` for each of at most
 /// `MAX_CONCURRENT` HTTP/2 streams, by `WINDOW_BYTES` for what they upload, and by `MAX_EARLY_BYTES` for what a client
-/// sends while a `StreamWriter` writes. Time is bounded elsewhere: when a deadline passes, the `Connection` calls `close`
-/// or `tell`, or drops the engine; `body_deadline` ends plain responses over HTTP/2, and pumps end their streams.
+/// sends while a `StreamWriter` writes. Time is bounded elsewhere: when a deadline passes, the `Connection` calls
+/// `close` or `tell`, or drops the engine; `body_deadline` ends plain responses over HTTP/2, and pumps end their
+/// streams.
 #[repr(C)]
 pub(super) struct Engine<S> {
     state: State<S>,

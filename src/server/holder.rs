@@ -1,5 +1,5 @@
-//! Says why an address cannot be listened on: which process holds it, as far as the system tells. `/proc` names the sockets
-//! of all processes, but shows the files only of those that Weir may look into.
+//! Says why an address cannot be listened on: which process holds it, as far as the system tells. `/proc` names the
+//! sockets of all processes, but shows the files only of those that Weir may look into.
 
 use std::fs;
 use std::io;
@@ -34,8 +34,8 @@ pub fn why_not(address: &Address, error: &io::Error) -> String {
     }
 }
 
-/// Returns who holds an address, as the end of a sentence: `by process 7 (nginx)`. Returns `None` if the system does not
-/// tell, as for Unix sockets.
+/// Returns who holds an address, as the end of a sentence: `by process 7 (nginx)`. Returns `None` if the system does
+/// not tell, as for Unix sockets.
 fn holder(address: &Address) -> Option<String> {
     let Address::Tcp(address) = address else {
         return None;

@@ -1,5 +1,5 @@
-//! A tunnel or a bridge to an HTTP/2 client: its bytes are those of one stream (RFC 8441), with the flow control of HTTP/2. It runs in a
-//! task of its own, as everything does that is no response.
+//! Runs a tunnel or bridge of an HTTP/2 client (RFC 8441) in a task of its own, because hyper drives only responses.
+//! Its bytes are those of one stream, with the flow control of HTTP/2.
 
 use std::future::poll_fn;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::bridge::{self, Socket};
 use crate::tunnel::{Over, Start, Tunnel};
 
 /// How long the client may take to get the end of its stream.
-const GOODBYE: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Runs the bridge, once the head of the response has been sent.
 pub(super) async fn run_bridge(upgrade: OnUpgrade, start: bridge::Start) {
@@ -25,7 +25,7 @@ pub(super) async fn run_bridge(upgrade: OnUpgrade, start: bridge::Start) {
     if poll_fn(|cx| socket.poll(cx)).await == Over::Closed {
         let mut client = socket.into_client();
         // A client that does not take it has nothing to wait for.
-        let _ = timeout(GOODBYE, client.shutdown()).await;
+        let _ = timeout(CLOSE_TIMEOUT, client.shutdown()).await;
     }
 }
 
@@ -38,6 +38,6 @@ pub(super) async fn run(upgrade: OnUpgrade, start: Start) {
     if poll_fn(|cx| tunnel.poll(cx)).await == Over::Closed {
         let mut client = tunnel.into_client();
         // A client that does not take it has nothing to wait for.
-        let _ = timeout(GOODBYE, client.shutdown()).await;
+        let _ = timeout(CLOSE_TIMEOUT, client.shutdown()).await;
     }
 }

@@ -1,8 +1,8 @@
 //! Requests that are refused before the HTTP engine has their head: those that are not HTTP, and those whose head comes
 //! too slowly. Each has an id, in its answer and in the log.
 //!
-//! The engine answers what is not HTTP by itself, without asking the service. Its answer is recognized by the state of the
-//! connection: bytes have come from the client since the last request, and none of them was a request.
+//! The engine answers what is not HTTP by itself, without asking the service. Its answer is recognized by the state of
+//! the connection: bytes have come from the client since the last request, and none of them was a request.
 
 use std::net::IpAddr;
 
@@ -55,8 +55,8 @@ fn new_id() -> HeaderValue {
     Identity::of(&mut HeaderMap::new()).request_id
 }
 
-/// Writes the log line of the request that the connection has refused. `status` is that of its answer, unless the answer
-/// was seen and is known better.
+/// Writes the log line of the request that the connection has refused. `status` is that of its answer, unless the
+/// answer was seen and is known better.
 pub(super) fn log(conn: &ClientConn, client: Option<IpAddr>, reason: Refusal, status: StatusCode) {
     let refused = conn.refused.get();
     let mut headers = HeaderMap::new();

@@ -23,8 +23,9 @@ pub(super) const NO_FOLDER: &str = "its folder does not exist";
 /// Added to `client_stall` for the kernel's timeout of what a client does not acknowledge. The kernel counts from its
 /// first retransmission, 0.2 to 0.6 s after the data was sent, so the connection ends within `client_stall` + 1 s.
 const UNACKNOWLEDGED: Duration = Duration::from_millis(250);
-/// The same while more data waits than the kernel takes. Weir then ends the stream itself, and tells the client why;
-/// the kernel does not know the difference between a client that has vanished and one that does not read.
+/// Added to `client_stall` instead, while more data waits than the kernel takes. Weir then ends the stream itself, and
+/// tells the client why; the kernel does not know the difference between a client that has vanished and one that does
+/// not read.
 const UNREAD: Duration = Duration::from_secs(5);
 
 /// Binds one listener per worker to `address`. For port 0, all of them get the same free port.

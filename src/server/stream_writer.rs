@@ -52,8 +52,8 @@ pub(super) struct StreamWriter<S> {
     stream: S,
     /// What the client sent during the response, if it sent anything.
     early: Option<Box<BytesMut>>,
-    /// What follows `rest`, the last part first: a large event is not copied into a chunk. Boxed, because most streams have
-    /// none.
+    /// What follows `rest`, the last part first: a large event is not copied into a chunk. Boxed, because most streams
+    /// have none.
     parts: Option<Box<Vec<Bytes>>>,
 }
 

@@ -19,8 +19,8 @@ pub(super) const BEAT_EVERY: Duration = Duration::from_secs(1);
 /// How long the end of a worker waits for name look-ups.
 const SHUTDOWN: Duration = Duration::from_millis(100);
 
-/// What a worker's thread serves. It outlives the thread, so that another one can take over after a panic: the listening
-/// sockets stay open meanwhile, and connections wait in their backlogs.
+/// What a worker's thread serves. It outlives the thread, so that another one can take over after a panic: the
+/// listening sockets stay open meanwhile, and connections wait in their backlogs.
 pub(super) struct Worker {
     pub(super) app: Arc<App>,
     pub(super) index: usize,
@@ -37,7 +37,7 @@ pub(super) struct Worker {
 pub(super) enum Ended {
     /// The process ends.
     Stopped,
-    /// It panicked, or could not use its runtime or a listener.
+    /// The worker panicked, or could not use its runtime or a listener.
     Failed,
 }
 

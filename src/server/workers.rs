@@ -1,8 +1,9 @@
 //! All workers of the process: starts them, and replaces one that fails.
 //!
-//! A panic in a task ends that task, which is one connection or one stream. A panic in the code that runs a worker itself
-//! ends all of its connections. The other workers go on, and the failed one is replaced by a new thread with the same
-//! listening sockets. Until then other workers hand it no connections, and the process reports that it is not ready.
+//! A panic in a task ends that task, which is one connection or one stream. A panic in the code that runs a worker
+//! itself ends all of its connections. The other workers go on, and the failed one is replaced by a new thread with the
+//! same listening sockets. Until then other workers hand it no connections, and the process reports that it is not
+//! ready.
 
 use std::io;
 use std::sync::Arc;

@@ -194,8 +194,8 @@ pub(super) fn record(
     }
 }
 
-/// Measures a stream that has ended by the names of the GenAI conventions, if that is exported. What has no operation in
-/// their words is not measured. `asked_model`: the model that the request asks for.
+/// Measures a stream that has ended by the names of the GenAI conventions, if that is exported. What has no operation
+/// in their words is not measured. `asked_model`: the model that the request asks for.
 pub(super) fn gen_ai(
     metrics: &Metrics,
     live: &LiveStream,
@@ -229,8 +229,8 @@ pub(super) fn gen_ai(
     });
 }
 
-/// Keeps a stream that has ended as an exemplar, if its trace is recorded. `firsts`: when its first answer, reasoning and
-/// tool event came. `has_span`: Weir records it.
+/// Keeps a stream that has ended as an exemplar, if its trace is recorded. `firsts`: when its first answer, reasoning
+/// and tool event came. `has_span`: Weir records it.
 pub(crate) fn exemplar(
     metrics: &Metrics,
     live: &LiveStream,

@@ -36,8 +36,8 @@ const AHEAD: Bounds = Bounds {
     max_bytes: 256 * 1024,
 };
 
-/// How often the instance that runs a stream is told that a client follows it here. It takes a client for gone of which it
-/// has heard nothing for [`hub::ELSEWHERE_FOR`].
+/// How often the instance that runs a stream is told that a client follows it here. It takes a client for gone of which
+/// it has heard nothing for [`hub::ELSEWHERE_FOR`].
 const TELL_EVERY: Duration = Duration::from_secs(5);
 
 /// A stream that another instance runs, or ran.
@@ -47,7 +47,7 @@ pub struct Elsewhere<'a> {
     pub store: &'a Arc<Store>,
     /// The worker that serves the client.
     pub worker: usize,
-    /// Its id.
+    /// The id of the stream.
     pub id: StreamId,
     /// What is known of it.
     pub meta: &'a Meta,
@@ -290,13 +290,14 @@ impl Drop for FollowTask {
 #[derive(Clone, Copy, Debug)]
 pub struct Search {
     /// What the client got last may still be on its way to the store: so long it is waited for.
-    pub patience: Duration,
+    pub timeout: Duration,
     /// Whatever is found is what was looked for.
     pub is_exact: bool,
 }
 
-/// Returns the number of the last event of a stream in the store that is not behind a position, reading from the oldest on.
-/// `compare` says where an event is, if the event says it; nothing is read beyond the position. `None` if there is none.
+/// Returns the number of the last event of a stream in the store that is not behind a position, reading from the oldest
+/// on. `compare` says where an event is, if the event says it; nothing is read beyond the position. `None` if there is
+/// none.
 pub async fn position(
     elsewhere: &Elsewhere<'_>,
     search: Search,
@@ -314,7 +315,7 @@ pub async fn position(
         } else if meta.state != RemoteState::Live || (search.is_exact && found.is_some()) {
             break;
         } else {
-            let until = *until.get_or_insert_with(|| Instant::now() + search.patience);
+            let until = *until.get_or_insert_with(|| Instant::now() + search.timeout);
             match timeout_at(until, next).await {
                 Ok(next) => next,
                 Err(_) => break,

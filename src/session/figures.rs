@@ -1,4 +1,5 @@
-//! The figures of a running stream: its pump publishes them once for each read, and the list of live streams reads them.
+//! The figures of a running stream: its pump publishes them once for each read, and the list of live streams reads
+//! them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -14,9 +14,9 @@ use crate::stream::pump::Reader;
 /// A client that comes back to a stream.
 #[derive(Debug)]
 pub struct Follow {
-    /// Its request.
+    /// The client's request.
     pub returned: Returned,
-    /// Its connection.
+    /// The client's connection.
     pub reader: Arc<dyn Reader>,
 }
 

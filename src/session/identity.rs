@@ -63,8 +63,8 @@ impl Identity {
         }
     }
 
-    /// Adds the id to the head of an agent's answer. An agent that names requests itself, as model providers do, keeps its
-    /// name: their clients and their support know no other one. The log then has both.
+    /// Adds the id to the head of an agent's answer. An agent that names requests itself, as model providers do, keeps
+    /// its name: their clients and their support know no other one. The log then has both.
     pub fn answered(&self, headers: &mut HeaderMap) {
         match headers.entry(REQUEST_ID) {
             Entry::Vacant(place) => {
@@ -152,8 +152,8 @@ impl Random {
         value(hex_into(&self.request_id, &mut [0; 32]).as_bytes())
     }
 
-    /// Returns a trace that is marked as sampled: with the usual parent-based samplers, "not sampled" would turn off the
-    /// agent's own traces.
+    /// Returns a trace that is marked as sampled: with the usual parent-based samplers, "not sampled" would turn off
+    /// the agent's own traces.
     fn traceparent(&self) -> String {
         let (mut trace, mut parent) = ([0; 32], [0; 16]);
         let trace = hex_into(&self.trace_id, &mut trace);

@@ -1,5 +1,5 @@
-//! What ended lately: the last streams with their figures, the requests that failed before they became one, and times and
-//! reasons over the last minutes.
+//! The part of `/streams` about what ended lately: the last streams with their figures, the requests that failed before
+//! they became one, and times and reasons over the last minutes.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -29,11 +29,11 @@ const EDGES: [u32; 25] = [
 /// The outcome of a request that Weir answered itself, because it could not serve it.
 pub const REJECTED: &str = "rejected";
 
-/// A stream that has ended, or a request that failed before it became one: what it was and its figures, but nothing that
-/// was said.
+/// A stream that has ended, or a request that failed before it became one: what it was and its figures, but nothing
+/// that was said.
 #[derive(Clone, Debug)]
 pub struct Ended {
-    /// Its number among all that have ended, from 1.
+    /// The number of the stream among all that have ended, from 1.
     pub number: u64,
     /// The id of the stream; `None` if there was none.
     pub id: Option<StreamId>,
@@ -53,7 +53,7 @@ pub struct Ended {
     pub reply: Option<&'static str>,
     /// Why it ended; `None` of a request that was rejected.
     pub outcome: Option<End>,
-    /// The same, or what tells more.
+    /// The outcome, or a code that tells more.
     pub code: &'static str,
     /// The status that the client got.
     pub status: StatusCode,
@@ -169,7 +169,7 @@ struct State {
     /// How many have ended.
     count: u64,
     ended: VecDeque<Ended>,
-    /// Those in which something ended, oldest first.
+    /// The periods in which something ended, oldest first.
     periods: VecDeque<Period>,
 }
 

@@ -53,7 +53,7 @@ pub struct LiveStream {
 /// A client that receives a stream: its queue and its connection.
 #[derive(Debug)]
 pub struct Viewer {
-    /// Its number among the viewers of the stream, from 1.
+    /// The number of the viewer among the viewers of the stream, from 1.
     pub number: u32,
     /// The queue of the events that wait for the client.
     pub queue: Probe,

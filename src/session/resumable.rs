@@ -29,7 +29,7 @@ pub type Name = [u8; 32];
 pub struct Resumable {
     /// The stream, also when it is over.
     pub live: Arc<LiveStream>,
-    /// Its journal and its viewers.
+    /// The journal and the viewers of the stream.
     pub hub: Arc<Hub>,
     /// The digest of the caller's credentials.
     pub caller: [u8; 32],
@@ -69,8 +69,8 @@ impl Resumable {
         }
     }
 
-    /// Reports whether the stream is a response of the Responses API with this id. `read` reads the id from the block of
-    /// an event.
+    /// Reports whether the stream is a response of the Responses API with this id. `read` reads the id from the block
+    /// of an event.
     pub fn is_response(&self, id: &str, read: impl Fn(&[u8]) -> Option<String>) -> bool {
         if let Some(known) = self.response_id.get() {
             return known.as_deref() == Some(id);
@@ -97,7 +97,7 @@ pub struct Resumables {
     reserved: Arc<Mutex<HashMap<Name, Arc<Turn<()>>>>>,
     /// The key of the digests of credentials: that of all instances, if it was known before the first digest was made.
     key: OnceLock<[u8; 32]>,
-    /// The same for those that all instances share.
+    /// The key for streams that all instances share.
     shared_key: Mutex<Option<[u8; 32]>>,
     /// How many clients follow each stream of another instance. Locked only for a few lines.
     far: Arc<Mutex<HashMap<StreamId, usize>>>,

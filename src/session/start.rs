@@ -387,8 +387,8 @@ fn hub_of(
     (hub, input)
 }
 
-/// An answer that is made of a stream is held as text, as everything else in as many bytes, and as it is written: together
-/// no more than an event may take.
+/// An answer that is made of a stream is held as text, as everything else in as many bytes, and as it is written:
+/// together no more than an event may take.
 const WHOLE_SHARE: usize = 4;
 
 /// Returns the Unix time in seconds.
@@ -397,7 +397,8 @@ pub(crate) fn unix_time() -> u64 {
     since.map_or(0, |since| since.as_secs())
 }
 
-/// Returns the deadlines of a stream of several agents. Each agent has deadlines of its own, so only the total one is left.
+/// Returns the deadlines of a stream of several agents. Each agent has deadlines of its own, so only the total one is
+/// left.
 fn of_several(context: &RequestContext) -> Lengths {
     let total = context.route.policy.deadlines.total;
     let never = total.saturating_mul(2);

@@ -16,7 +16,7 @@ use crate::dialect::Dialect;
 use crate::encode::Encoder;
 use crate::end::End;
 use crate::event::Class;
-use crate::hub::{Asked, Ids, Tap};
+use crate::hub::{ControlMessage, Ids, Tap};
 use crate::metrics::Metrics;
 use crate::queue::Close;
 use crate::store::{Bounds, Control, Meta, RemoteState, Store, Watch, Writer};
@@ -268,14 +268,14 @@ impl Tap for Stored {
         }
     }
 
-    fn poll_asked(&mut self, cx: &mut Context<'_>) -> Poll<Asked> {
+    fn poll_control(&mut self, cx: &mut Context<'_>) -> Poll<ControlMessage> {
         let Some(writer) = &mut self.writer else {
             return Poll::Pending;
         };
         writer.poll_control(cx).map(|control| match control {
-            Control::Stop => Asked::Stop,
-            Control::ViewerCame { instance } => Asked::ViewerCame(instance.into()),
-            Control::ViewerLeft { instance } => Asked::ViewerLeft(instance.into()),
+            Control::Stop => ControlMessage::Stop,
+            Control::ViewerCame { instance } => ControlMessage::ViewerCame(instance.into()),
+            Control::ViewerLeft { instance } => ControlMessage::ViewerLeft(instance.into()),
         })
     }
 }

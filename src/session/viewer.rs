@@ -29,11 +29,11 @@ pub(super) struct ViewerParts {
     /// The stream that it follows.
     pub(super) live: Arc<LiveStream>,
     pub(super) hub: Arc<Hub>,
-    /// Its number among the viewers of the stream.
+    /// The number of the viewer among the viewers of the stream.
     pub(super) number: u32,
-    /// Its connection.
+    /// The viewer's connection.
     pub(super) reader: Arc<dyn Reader>,
-    /// Its own request, if it has come back with one. The first viewer's request is the stream's.
+    /// The viewer's own request, if it has come back with one. The first viewer's request is the stream's.
     pub(super) returned: Option<Returned>,
     /// How long nothing is sent before a heartbeat is; zero turns heartbeats off.
     pub(super) heartbeat: Duration,
@@ -49,7 +49,7 @@ pub struct Returned {
     pub context: Arc<RequestContext>,
     /// The position that it continues from.
     pub after: u64,
-    /// Its span.
+    /// The span of the request.
     pub span: SharedSpan,
 }
 
@@ -300,7 +300,7 @@ impl<T> WithViewer<T> {
         };
         let mut cx = Context::from_waker(waker);
         if let Some((live, hub)) = &self.asked
-            && let Poll::Ready(end) = hub.poll_asked(&mut cx)
+            && let Poll::Ready(end) = hub.poll_control(&mut cx)
         {
             live.stop(end);
         }

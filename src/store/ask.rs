@@ -14,7 +14,7 @@ use super::reply::{Verdict, bytes, entries, judge, text};
 use super::terms::{Control, Down, Meta, RemoteState};
 
 /// How long a request waits.
-const PATIENCE: Duration = Duration::from_secs(1);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 /// How a stream ended whose process is gone.
 const ORPHANED: &str = "upstream_reset";
 
@@ -57,11 +57,11 @@ impl Store {
 
     /// Remembers a stream under a name; the newest counts. Nothing waits: `worker` stores it soon.
     pub fn remember(&self, worker: usize, name: &str, id: &str, ttl: Duration) {
-        if let Some(lane) = self.lanes.get(worker) {
+        if let Some(worker_store) = self.worker_stores.get(worker) {
             let mut set = redis::cmd("SET");
             set.arg(self.keys.name(name)).arg(id);
             set.arg("PX").arg(millis(ttl));
-            lane.outbox.note(set);
+            worker_store.outbox.note(set);
         }
     }
 
@@ -148,7 +148,7 @@ impl Store {
         }
     }
 
-    /// The same, for a process that knows the key: the store may have been emptied meanwhile.
+    /// Returns the shared key for a process that knows it already: the store may have been emptied meanwhile.
     ///
     /// # Errors
     /// If the store cannot be asked within a second.
@@ -159,8 +159,8 @@ impl Store {
         }
     }
 
-    /// Sets a key unless it is there already; returns what is there then. Two commands, because servers before version 7
-    /// do not return what is there.
+    /// Sets a key unless it is there already; returns what is there then. Two commands, because servers before version
+    /// 7 do not return what is there.
     async fn set_first(
         &self,
         key: &str,
@@ -204,10 +204,12 @@ impl Store {
                 Down
             })
         };
-        let answers = timeout(PATIENCE, Box::pin(asked)).await.map_err(|_| {
-            self.failed(None);
-            Down
-        })??;
+        let answers = timeout(REQUEST_TIMEOUT, Box::pin(asked))
+            .await
+            .map_err(|_| {
+                self.failed(None);
+                Down
+            })??;
         let refused = answers.iter().any(Result::is_err);
         if refused {
             self.refused(judge(&answers).max(Verdict::Refused), &answers);
@@ -217,6 +219,8 @@ impl Store {
 
     /// Returns a connection that works.
     fn link(&self) -> Option<Link> {
-        self.lanes.iter().find_map(|lane| lane.link())
+        self.worker_stores
+            .iter()
+            .find_map(|worker_store| worker_store.link())
     }
 }

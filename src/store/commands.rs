@@ -1,8 +1,8 @@
 //! The commands that store a stream.
 //!
-//! Ids of entries are explicit, so the server refuses what it has already: a pipeline whose answer was lost is sent once
-//! more and stores nothing twice. Whatever may create a key gives it a time to live in the same transaction; everything
-//! else leaves a stream that has expired as it is.
+//! Ids of entries are explicit, so the server refuses what it has already: a pipeline whose answer was lost is sent
+//! once more and stores nothing twice. Whatever may create a key gives it a time to live in the same transaction;
+//! everything else leaves a stream that has expired as it is.
 
 use redis::{Cmd, RedisWrite};
 

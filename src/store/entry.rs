@@ -27,7 +27,7 @@ pub(super) const ORPHANED: &str = "x";
 pub(super) const CHUNK_BYTES: usize = 16 << 10;
 /// What one event takes in the index at most.
 const INDEX_BYTES: usize = 6;
-/// The same, if its block has less than 16 KiB.
+/// What one event takes in the index if its block has less than 16 KiB.
 const USUAL_INDEX_BYTES: usize = 3;
 
 /// Events after each other that become one entry.
@@ -41,8 +41,8 @@ pub(super) struct Chunk {
 }
 
 impl Chunk {
-    /// Creates a chunk. `before`: how many bytes of blocks the one before it got. This one has room for as many: a buffer
-    /// that grows step by step is copied each time.
+    /// Creates a chunk. `before`: how many bytes of blocks the one before it got. This one has room for as many: a
+    /// buffer that grows step by step is copied each time.
     pub(super) fn new(last: u64, events: &[(u8, u32)], blocks: &[u8], before: usize) -> Self {
         let room = if blocks.len() >= CHUNK_BYTES {
             blocks.len()
@@ -270,7 +270,8 @@ pub(super) mod tests {
         assert_eq!(read.events, want);
     }
 
-    /// Adds reads of `events` events of `length` bytes until no more may follow. Returns whether nothing was moved meanwhile.
+    /// Adds reads of `events` events of `length` bytes until no more may follow. Returns whether nothing was moved
+    /// meanwhile.
     fn fills_in_place(mut chunk: Chunk, events: usize, length: u32) -> bool {
         let list = vec![(1_u8, length); events];
         let read = vec![b'x'; events * usize::try_from(length).unwrap()];

@@ -1,9 +1,9 @@
 //! Stores what waits in the outbox of a worker, for as long as the process runs.
 //!
-//! One pipeline is on its way at a time; what comes meanwhile goes into the next one. Under load a pipeline waits a moment
-//! for more, because most of its cost is the same for one event and for many; for longer, if nobody reads the events of
-//! its streams from the store. What was not answered is sent again, over another connection: entries have explicit ids, so
-//! the server refuses what it has.
+//! One pipeline is on its way at a time; what comes meanwhile goes into the next one. Under load a pipeline waits a
+//! moment for more, because most of its cost is the same for one event and for many; for longer, if nobody reads the
+//! events of its streams from the store. What was not answered is sent again, over another connection: entries have
+//! explicit ids, so the server refuses what it has.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,22 +14,22 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::Store;
 use super::client::{self, Answers, Link};
-use super::lane::Lane;
 use super::outbox::Parcel;
 use super::reply::{Verdict, judge};
+use super::worker_store::WorkerStore;
 
 /// Between two attempts to connect. New streams must be whole within a second after the server is back.
 pub(super) const PAUSE: Duration = Duration::from_millis(250);
-/// From the start of one pipeline to the next: how long an event may wait here before it is sent, if somebody follows its
-/// stream elsewhere.
+/// From the start of one pipeline to the next: how long an event may wait here before it is sent, if somebody follows
+/// its stream elsewhere.
 const GATHER_URGENT: Duration = Duration::from_millis(25);
-/// The same for all others. At the pace of models, some five events of a stream become one entry.
+/// How long all other events may wait. At the pace of models, some five events of a stream become one entry.
 const GATHER: Duration = Duration::from_millis(100);
 /// A connection that has nothing to do is tried this often, so that a loss is noticed.
 const IDLE: Duration = Duration::from_secs(1);
 /// How long a process counts as alive after it said so.
 const LEASE: Duration = Duration::from_secs(15);
-/// How often it says so.
+/// How often the lease is renewed.
 const RENEW: Duration = Duration::from_secs(5);
 /// How long questions wait for a process that does not read them.
 pub(super) const CONTROL: Duration = Duration::from_secs(60);
@@ -117,44 +117,49 @@ impl From<RedisError> for Failure {
 }
 
 /// Connects again and again, and stores what waits.
-pub(super) async fn run(store: &Store, lane: &Lane) {
+pub(super) async fn run(store: &Store, worker_store: &WorkerStore) {
     let mut pending = Pending::default();
     loop {
         let failure = match client::connect(&store.settings).await {
-            Ok(link) => serve(store, lane, link, &mut pending).await,
+            Ok(link) => serve(store, worker_store, link, &mut pending).await,
             Err(error) => Failure(Some(error)),
         };
-        store.set_link(lane, None);
+        store.set_link(worker_store, None);
         store.failed(failure.0.as_ref());
         sleep(PAUSE).await;
     }
 }
 
 /// Stores what waits over one connection, until it fails.
-async fn serve(store: &Store, lane: &Lane, mut link: Link, pending: &mut Pending) -> Failure {
+async fn serve(
+    store: &Store,
+    worker_store: &WorkerStore,
+    mut link: Link,
+    pending: &mut Pending,
+) -> Failure {
     let mut pulse = Pulse::default();
     // When the last pipeline began; `None` if the next one need not wait.
     let mut began: Option<Instant> = None;
     loop {
-        if let Err(failure) = pulse.beat(store, lane, &mut link).await {
+        if let Err(failure) = pulse.beat(store, worker_store, &mut link).await {
             return failure;
         }
-        if !lane.is_up() {
-            store.set_link(lane, Some(link.clone()));
+        if !worker_store.is_up() {
+            store.set_link(worker_store, Some(link.clone()));
         }
         if pending.0.is_empty() {
             // If nothing comes, it is time to see whether the connection works.
-            let _ = timeout(IDLE, lane.outbox.ready()).await;
+            let _ = timeout(IDLE, worker_store.outbox.ready()).await;
             if let Some(began) = began {
                 sleep_until(began + GATHER_URGENT).await;
-                let _ = timeout_at(began + GATHER, lane.outbox.urgent()).await;
+                let _ = timeout_at(began + GATHER, worker_store.outbox.urgent()).await;
             }
             began = Some(Instant::now());
         }
         if pending.parcels() < MAX_PENDING {
-            let parcels = lane.outbox.take(&store.keys, &store.sealer);
+            let parcels = worker_store.outbox.take(&store.keys, &store.sealer);
             pending.add(parcels, link.is_cluster());
-            if lane.outbox.has_more() {
+            if worker_store.outbox.has_more() {
                 began = None;
             }
         }
@@ -176,12 +181,17 @@ struct Pulse {
 }
 
 impl Pulse {
-    async fn beat(&mut self, store: &Store, lane: &Lane, link: &mut Link) -> Result<(), Failure> {
+    async fn beat(
+        &mut self,
+        store: &Store,
+        worker_store: &WorkerStore,
+        link: &mut Link,
+    ) -> Result<(), Failure> {
         if self.last.is_some_and(|last| last.elapsed() < IDLE) {
             return Ok(());
         }
         let is_renewed = self.renewed.is_some_and(|last| last.elapsed() < RENEW);
-        let lists = if lane.worker == 0 && !is_renewed {
+        let lists = if worker_store.worker == 0 && !is_renewed {
             self.renewed = Some(Instant::now());
             lease(store)
         } else {

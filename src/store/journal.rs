@@ -1,4 +1,4 @@
-//! What waits to be stored of one stream that runs here.
+//! Events of a local stream that are not stored yet.
 //!
 //! The stream's task adds events; the connection of its worker takes them away. A stream whose events cannot all be
 //! stored is broken off: nothing more is stored of it, and what is stored is sealed with a gap, or deleted.
@@ -30,7 +30,7 @@ const OWN_BYTES: usize = 512;
 enum Fate {
     /// Everything is stored.
     Whole,
-    /// Its end is known, and waits or is stored.
+    /// The end of the stream is known, and waits or is stored.
     Ended,
     /// Something is not stored.
     Broken,
@@ -92,15 +92,15 @@ pub(super) struct Journal {
 /// What became of an addition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Added {
-    /// It must be put into the outbox.
+    /// The journal must be put into the outbox.
     First,
     /// The outbox has the journal already.
     More,
-    /// The same, and so much waits that it is to be sent soon.
+    /// The outbox has the journal already, and so much waits that it is to be sent soon.
     Much,
     /// The stream is broken off, by this addition; it must be put into the outbox if it says so.
     BrokeOff { is_to_queue: bool },
-    /// It is over already.
+    /// The stream is over already.
     Over,
 }
 

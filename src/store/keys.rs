@@ -1,7 +1,7 @@
 //! The names of keys.
 
-/// Names the keys of streams and processes. The id of a stream stands in braces, so that all its keys lie in one slot of
-/// a cluster.
+/// Names the keys of streams and processes. The id of a stream stands in braces, so that all its keys lie in one slot
+/// of a cluster.
 #[derive(Debug)]
 pub(super) struct Keys {
     prefix: String,

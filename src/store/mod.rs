@@ -19,8 +19,8 @@
 //! A stream never waits for the store. What cannot be stored, because the server is away for too long, full or refuses,
 //! breaks the stream off there: it goes on for its client, but nobody finds the rest of it elsewhere.
 //!
-//! Each worker has a connection that writes and, once it follows a stream, one that reads. The first one has another for
-//! questions of other processes.
+//! Each worker has a connection that writes and, once it follows a stream, one that reads. The first one has another
+//! for questions of other processes.
 
 mod ask;
 mod bounds;
@@ -32,7 +32,6 @@ mod flush;
 mod follow;
 mod journal;
 mod keys;
-mod lane;
 mod listen;
 mod meta;
 mod outbox;
@@ -44,6 +43,7 @@ mod room;
 mod seal;
 mod terms;
 mod trim;
+mod worker_store;
 mod writer;
 
 use std::collections::HashMap;
@@ -64,16 +64,16 @@ pub use writer::Writer;
 
 use journal::Journal;
 use keys::Keys;
-use lane::Lane;
 use outbox::Outbox;
 use reply::Verdict;
 use room::Room;
 use seal::Sealer;
+use worker_store::WorkerStore;
 
 /// How often the end of the process looks whether everything is stored.
 const SETTLED_EVERY: Duration = Duration::from_millis(5);
 /// At most one warning is logged in this time.
-const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
+const WARN_EVERY: Duration = Duration::from_secs(60);
 
 /// The store of journals. Shared by all workers.
 pub struct Store {
@@ -83,23 +83,23 @@ pub struct Store {
     keys: Keys,
     sealer: Sealer,
     /// By worker.
-    lanes: Vec<Arc<Lane>>,
-    /// That of the first worker.
-    first: Arc<Lane>,
+    worker_stores: Vec<Arc<WorkerStore>>,
+    /// The store of the first worker.
+    first: Arc<WorkerStore>,
     room: Arc<Room>,
     watch: Arc<dyn Watch>,
     /// The streams that run here, by id. Locked for a look-up.
     running: Mutex<HashMap<String, Weak<Journal>>>,
     was_up: AtomicBool,
     /// When a warning was logged last.
-    complained: Mutex<Option<Instant>>,
+    warned_at: Mutex<Option<Instant>>,
 }
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store")
             .field("instance", &self.instance)
-            .field("lanes", &self.lanes)
+            .field("worker_stores", &self.worker_stores)
             .field("waiting", &self.waiting())
             .finish_non_exhaustive()
     }
@@ -118,8 +118,8 @@ impl Store {
     /// Waits until everything that was to be stored is, at most so long.
     pub async fn settled(&self, limit: Duration) {
         let until = Instant::now() + limit;
-        for lane in &self.lanes {
-            lane.outbox.hurry();
+        for worker_store in &self.worker_stores {
+            worker_store.outbox.hurry();
         }
         while self.room.used() > 0 && Instant::now() < until {
             sleep(SETTLED_EVERY).await;
@@ -135,38 +135,38 @@ impl Store {
             settings.encrypt_old.as_ref().and_then(key),
         );
         let room = Arc::new(Room::default());
-        let lane = |worker| {
+        let worker_store = |worker| {
             let outbox = Outbox::new(Arc::clone(&room), Arc::clone(&watch));
-            Arc::new(Lane::new(worker, outbox))
+            Arc::new(WorkerStore::new(worker, outbox))
         };
-        let first = lane(0);
-        let mut lanes = vec![Arc::clone(&first)];
-        lanes.extend((1..workers).map(lane));
+        let first = worker_store(0);
+        let mut worker_stores = vec![Arc::clone(&first)];
+        worker_stores.extend((1..workers).map(worker_store));
         Arc::new(Self {
             settings: settings.clone(),
             instance: random_name(),
             keys: Keys::new(&settings.prefix),
             sealer,
-            lanes,
+            worker_stores,
             first,
             room,
             watch,
             running: Mutex::default(),
             was_up: AtomicBool::new(false),
-            complained: Mutex::default(),
+            warned_at: Mutex::default(),
         })
     }
 
     /// Does the work of one worker, for as long as its runtime runs: stores what waits, and reads what is followed. May
     /// be started again after a panic.
     pub async fn run(self: Arc<Self>, worker: usize) {
-        let Some(lane) = self.lanes.get(worker) else {
+        let Some(worker_store) = self.worker_stores.get(worker) else {
             return;
         };
         // What a panic left.
-        self.set_link(lane, None);
-        let flush = Box::pin(flush::run(&self, lane));
-        let pull = Box::pin(pull::run(&self, lane));
+        self.set_link(worker_store, None);
+        let flush = Box::pin(flush::run(&self, worker_store));
+        let pull = Box::pin(pull::run(&self, worker_store));
         if worker == 0 {
             let listen = Box::pin(listen::run(&self));
             tokio::join!(flush, pull, listen);
@@ -177,7 +177,9 @@ impl Store {
 
     /// Reports whether the store can be used, as far as is known.
     pub fn is_up(&self) -> bool {
-        self.lanes.iter().all(|lane| lane.is_up())
+        self.worker_stores
+            .iter()
+            .all(|worker_store| worker_store.is_up())
     }
 
     /// Returns the name of this process among those that share the store.
@@ -192,17 +194,23 @@ impl Store {
 
     /// Begins to store a stream that runs on `worker`. Its first event has the number after `meta.last`.
     pub fn open(self: &Arc<Self>, worker: usize, id: &str, meta: Meta, bounds: Bounds) -> Writer {
-        Writer::new(Arc::clone(self), self.lane(worker), id, meta, bounds)
+        Writer::new(
+            Arc::clone(self),
+            self.worker_store(worker),
+            id,
+            meta,
+            bounds,
+        )
     }
 
     /// Follows a stream, on `worker`, from after the event with this number. [`Store::find`] says whether there is one.
     pub fn follow(self: &Arc<Self>, worker: usize, id: &str, after: u64) -> Follower {
-        self.lane(worker).feeds.follow(id, after)
+        self.worker_store(worker).feeds.follow(id, after)
     }
 
     /// Returns what belongs to a worker; the first one's if there is no such one.
-    fn lane(&self, worker: usize) -> Arc<Lane> {
-        Arc::clone(self.lanes.get(worker).unwrap_or(&self.first))
+    fn worker_store(&self, worker: usize) -> Arc<WorkerStore> {
+        Arc::clone(self.worker_stores.get(worker).unwrap_or(&self.first))
     }
 
     fn running(&self) -> MutexGuard<'_, HashMap<String, Weak<Journal>>> {
@@ -227,8 +235,8 @@ impl Store {
     }
 
     /// Says whether the connection of a worker works.
-    fn set_link(&self, lane: &Lane, link: Option<client::Link>) {
-        lane.set_link(link);
+    fn set_link(&self, worker_store: &WorkerStore, link: Option<client::Link>) {
+        worker_store.set_link(link);
         let is_up = self.is_up();
         if self.was_up.swap(is_up, Ordering::Relaxed) != is_up {
             self.watch.up(is_up);
@@ -241,7 +249,7 @@ impl Store {
     /// Counts a failure, and logs it from time to time.
     fn failed(&self, error: Option<&RedisError>) {
         self.watch.error();
-        if !self.may_complain() {
+        if !self.may_warn() {
             return;
         }
         match error {
@@ -255,7 +263,7 @@ impl Store {
     /// Counts a refusal, and logs it from time to time.
     fn refused(&self, verdict: Verdict, answers: &[RedisResult<Value>]) {
         self.watch.error();
-        if self.may_complain() {
+        if self.may_warn() {
             let error = answers.iter().find_map(|answer| answer.as_ref().err());
             let error = error.map(ToString::to_string);
             tracing::warn!(
@@ -266,12 +274,12 @@ impl Store {
         }
     }
 
-    fn may_complain(&self) -> bool {
+    fn may_warn(&self) -> bool {
         let mut last = self
-            .complained
+            .warned_at
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let is_due = last.is_none_or(|last| last.elapsed() >= COMPLAIN_EVERY);
+        let is_due = last.is_none_or(|last| last.elapsed() >= WARN_EVERY);
         if is_due {
             *last = Some(Instant::now());
         }

@@ -32,7 +32,7 @@ impl Store {
         std::future::pending::<()>().await;
     }
 
-    /// It cannot be used.
+    /// Reports that the store cannot be used.
     pub const fn is_up(&self) -> bool {
         false
     }

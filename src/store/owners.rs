@@ -1,7 +1,7 @@
 //! Whether the processes whose streams are followed still run.
 //!
-//! A process that runs renews its lease. If it does not, those who follow its streams would wait for ever: once all that
-//! it has stored is read and its lease is missing twice, they are told that it is gone, and the stream is sealed.
+//! A process that runs renews its lease. If it does not, those who follow its streams would wait for ever: once all
+//! that it has stored is read and its lease is missing twice, they are told that it is gone, and the stream is sealed.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -38,7 +38,7 @@ struct Known {
 pub(super) struct Owners {
     next: Instant,
     streams: HashMap<String, Known>,
-    /// Those whose lease was missing at the last check.
+    /// The processes whose lease was missing at the last check.
     missing: HashSet<String>,
 }
 

@@ -13,9 +13,9 @@ const OLDEST: (u32, u32) = (6, 2);
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
-    /// It is as it should be.
+    /// The server is as it should be.
     Fine,
-    /// It works, but not well.
+    /// The server works, but not well.
     Warning,
     /// The server cannot be used.
     Problem,

@@ -12,10 +12,10 @@ use super::client::{self, Link};
 use super::entry::Entry;
 use super::flush::PAUSE;
 use super::follow::Feed;
-use super::lane::Lane;
 use super::owners::Owners;
 use super::reply::streams;
 use super::terms::Followed;
+use super::worker_store::WorkerStore;
 
 /// How long a reading waits for something new. Whoever begins to follow a stream waits as long at most.
 const BLOCK: Duration = Duration::from_millis(100);
@@ -26,7 +26,7 @@ const MAX_STREAMS: usize = 128;
 /// Most entries that are read of a stream at a time.
 const MAX_ENTRIES: usize = 8;
 /// Followers wait so long for a server that is away: a failover takes some seconds.
-const PATIENCE: Duration = Duration::from_secs(15);
+const FAILOVER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Where to read in a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,15 +53,15 @@ fn wanted(feeds: &[Arc<Feed>]) -> BTreeMap<String, Range> {
 }
 
 /// Reads again and again.
-pub(super) async fn run(store: &Store, lane: &Lane) {
+pub(super) async fn run(store: &Store, worker_store: &WorkerStore) {
     let mut away: Option<Instant> = None;
     loop {
-        while lane.feeds.all().is_empty() {
+        while worker_store.feeds.all().is_empty() {
             away = None;
-            lane.feeds.changed().await;
+            worker_store.feeds.changed().await;
         }
         let failure = match client::connect(&store.settings).await {
-            Ok(link) => Reader::new(store, lane, link).read(&mut away).await,
+            Ok(link) => Reader::new(store, worker_store, link).read(&mut away).await,
             Err(error) => Some(error),
         };
         let Some(error) = failure else {
@@ -69,8 +69,8 @@ pub(super) async fn run(store: &Store, lane: &Lane) {
         };
         store.failed(Some(&error));
         let since = *away.get_or_insert_with(Instant::now);
-        if since.elapsed() >= PATIENCE {
-            for feed in lane.feeds.all() {
+        if since.elapsed() >= FAILOVER_TIMEOUT {
+            for feed in worker_store.feeds.all() {
                 feed.end(Followed::Down);
             }
         }
@@ -81,7 +81,7 @@ pub(super) async fn run(store: &Store, lane: &Lane) {
 /// Reads over one connection.
 struct Reader<'a> {
     store: &'a Store,
-    lane: &'a Lane,
+    worker_store: &'a WorkerStore,
     link: Link,
     owners: Owners,
     /// Whether those of several followers of a stream who are furthest are read for in this round.
@@ -89,10 +89,10 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(store: &'a Store, lane: &'a Lane, link: Link) -> Self {
+    fn new(store: &'a Store, worker_store: &'a WorkerStore, link: Link) -> Self {
         Self {
             store,
-            lane,
+            worker_store,
             link,
             owners: Owners::new(),
             is_for_furthest: false,
@@ -102,7 +102,7 @@ impl<'a> Reader<'a> {
     /// Reads until it fails, or until nobody follows a stream. `away` is reset by the first success.
     async fn read(&mut self, away: &mut Option<Instant>) -> Option<RedisError> {
         loop {
-            let feeds = self.lane.feeds.all();
+            let feeds = self.worker_store.feeds.all();
             if feeds.is_empty() {
                 return None;
             }
@@ -121,7 +121,7 @@ impl<'a> Reader<'a> {
         let wanted = wanted(feeds);
         if wanted.is_empty() {
             // Everyone has enough to take for now.
-            let _ = timeout(BLOCK, self.lane.feeds.changed()).await;
+            let _ = timeout(BLOCK, self.worker_store.feeds.changed()).await;
             return Ok(());
         }
         // Who is far behind does not hold up who is not.
@@ -167,7 +167,7 @@ impl<'a> Reader<'a> {
             offer(feeds, cursor, &[]);
         }
         if silent.len() == cursors.len() && !may_block {
-            let _ = timeout(POLL, self.lane.feeds.changed()).await;
+            let _ = timeout(POLL, self.worker_store.feeds.changed()).await;
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use redis::{RedisResult, Value};
 /// One entry of a Redis stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Raw {
-    /// Its whole id.
+    /// The whole id of the entry.
     pub(super) stamp: String,
     /// The part of the id before the hyphen.
     pub(super) seq: u64,
@@ -80,13 +80,13 @@ pub(super) fn streams(value: Value) -> Vec<(String, Vec<Raw>)> {
 /// What became of some commands. The worst comes last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Verdict {
-    /// They were done, or had been done before.
+    /// The commands were done, or had been done before.
     Done,
     /// The stream does not exist any more.
     Gone,
     /// The server refuses them.
     Refused,
-    /// They may be done after another attempt, perhaps elsewhere.
+    /// The commands may be done after another attempt, perhaps elsewhere.
     Later,
 }
 

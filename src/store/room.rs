@@ -1,4 +1,4 @@
-//! How much may wait to be stored, over all workers.
+//! The limit on unsent bytes, shared by all workers.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

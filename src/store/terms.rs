@@ -44,9 +44,9 @@ pub struct Meta {
 /// How far a stream is, as its events say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RemoteState {
-    /// It runs, as far as is known.
+    /// The stream runs, as far as is known.
     Live,
-    /// It has ended.
+    /// The stream has ended.
     Ended {
         /// How.
         outcome: String,
@@ -100,7 +100,7 @@ pub enum Followed {
     },
     /// What comes next is not stored. `first` is the number of the next event that may be.
     Gap {
-        /// Its number.
+        /// The number of that event.
         first: u64,
     },
     /// The process that ran the stream is gone.

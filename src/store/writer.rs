@@ -5,10 +5,10 @@ use std::task::{Context, Poll};
 
 use super::commands::End;
 use super::journal::{Added, Journal};
-use super::lane::Lane;
 use super::meta;
 use super::terms::Control;
 use super::terms::Meta;
+use super::worker_store::WorkerStore;
 use super::{Bounds, Store};
 
 /// Stores the events of one stream, on the worker that runs it. Nothing here waits.
@@ -17,7 +17,7 @@ use super::{Bounds, Store};
 #[derive(Debug)]
 pub struct Writer {
     store: Arc<Store>,
-    lane: Arc<Lane>,
+    worker_store: Arc<WorkerStore>,
     journal: Arc<Journal>,
     /// Nothing is stored any more.
     is_over: bool,
@@ -26,7 +26,7 @@ pub struct Writer {
 impl Writer {
     pub(super) fn new(
         store: Arc<Store>,
-        lane: Arc<Lane>,
+        worker_store: Arc<WorkerStore>,
         id: &str,
         meta: Meta,
         bounds: Bounds,
@@ -35,7 +35,7 @@ impl Writer {
         store.register(&journal);
         let mut writer = Self {
             store,
-            lane,
+            worker_store,
             journal,
             is_over: false,
         };
@@ -44,11 +44,11 @@ impl Writer {
     }
 
     fn follow_up(&mut self, added: Added) {
-        self.is_over = !self.lane.outbox.follow_up(&self.journal, added);
+        self.is_over = !self.worker_store.outbox.follow_up(&self.journal, added);
     }
 
-    /// Adds the events of one read, or of a part of it. `last_seq` is the number of the last one, `events` has the class and
-    /// the length of each, `blocks` their blocks one after the other. Numbers must not leave any out.
+    /// Adds the events of one read, or of a part of it. `last_seq` is the number of the last one, `events` has the
+    /// class and the length of each, `blocks` their blocks one after the other. Numbers must not leave any out.
     ///
     /// If they cannot be stored, the stream is broken off: nobody can come back to it on another process.
     #[inline]
@@ -56,7 +56,7 @@ impl Writer {
         if self.is_over || events.is_empty() {
             return;
         }
-        let room = self.lane.outbox.room();
+        let room = self.worker_store.outbox.room();
         let added = self.journal.append(last_seq, events, blocks, room);
         self.follow_up(added);
     }
@@ -70,9 +70,11 @@ impl Writer {
         let id = self.journal.id();
         let keep = self.journal.bounds().after_end();
         let stored = meta::store(&meta, id, keep, &self.store.sealer);
-        let added = self.journal.describe(stored, self.lane.outbox.room());
+        let added = self
+            .journal
+            .describe(stored, self.worker_store.outbox.room());
         self.follow_up(added);
-        self.lane.outbox.hurry();
+        self.worker_store.outbox.hurry();
     }
 
     /// Ends the stream. `terminal` is the last block if Weir wrote one; it has a number of its own then, and the class
@@ -86,7 +88,7 @@ impl Writer {
             terminal: terminal.to_vec(),
             is_clean,
         };
-        let added = self.journal.end(end, self.lane.outbox.room());
+        let added = self.journal.end(end, self.worker_store.outbox.room());
         self.follow_up(added);
         self.is_over = true;
     }
@@ -105,8 +107,8 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         if !self.is_over {
-            let added = self.journal.break_off(self.lane.outbox.room());
-            self.lane.outbox.follow_up(&self.journal, added);
+            let added = self.journal.break_off(self.worker_store.outbox.room());
+            self.worker_store.outbox.follow_up(&self.journal, added);
         }
         self.store.unregister(self.journal.id());
     }

@@ -87,7 +87,8 @@ impl TokenSource {
 /// repeated.
 const MAX_CALLS: usize = 64;
 
-/// How many events are searched for the name of the model. It is in the first one, but Azure's first one leaves it empty.
+/// How many events are searched for the name of the model. It is in the first one, but Azure's first one leaves it
+/// empty.
 const MODEL_EVENTS: u8 = 4;
 
 impl Default for Meter {

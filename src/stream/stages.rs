@@ -138,8 +138,8 @@ impl Stages {
         (self.filter.as_ref()).map_or_else(Hidden::default, |filter| filter.hidden())
     }
 
-    /// Returns stages that say about the stream so far what these say, and pass on nothing. They are for a time in which
-    /// these are on another thread.
+    /// Returns stages that say about the stream so far what these say, and pass on nothing. They are for a time in
+    /// which these are on another thread.
     pub(super) fn stand_in(&self) -> Self {
         let translator = self.translator.as_ref();
         let recorder = self.recorder.as_ref();

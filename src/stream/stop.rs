@@ -7,10 +7,10 @@ use crate::end::End;
 
 /// Carries a request to end a stream to its pump, and wakes it.
 #[derive(Debug, Default)]
-pub struct StopSignal(Mutex<Asked>);
+pub struct StopSignal(Mutex<StopState>);
 
 #[derive(Debug, Default)]
-struct Asked {
+struct StopState {
     end: Option<End>,
     pump: Option<Waker>,
 }
@@ -18,10 +18,10 @@ struct Asked {
 impl StopSignal {
     /// Asks the stream to end, and wakes its pump. If called several times, the first reason counts.
     pub fn ask(&self, end: End) {
-        let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        asked.end.get_or_insert(end);
-        let pump = asked.pump.take();
-        drop(asked);
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.end.get_or_insert(end);
+        let pump = state.pump.take();
+        drop(state);
         if let Some(pump) = pump {
             pump.wake();
         }
@@ -39,13 +39,13 @@ impl StopSignal {
 
     /// Is ready with the reason once the stream was asked to end.
     pub fn poll(&self, cx: &mut Context<'_>) -> Poll<End> {
-        let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(end) = asked.end {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(end) = state.end {
             return Poll::Ready(end);
         }
-        let known = (asked.pump.as_ref()).is_some_and(|pump| pump.will_wake(cx.waker()));
+        let known = (state.pump.as_ref()).is_some_and(|pump| pump.will_wake(cx.waker()));
         if !known {
-            asked.pump = Some(cx.waker().clone());
+            state.pump = Some(cx.waker().clone());
         }
         Poll::Pending
     }

@@ -27,7 +27,8 @@ const INTERVAL: Duration = Duration::from_millis(1);
 /// Bytes written that give back one credit. More than the reply to a PING, or else that reply would pay for the next
 /// PING.
 const ASKED_BYTES: usize = 24;
-/// The same for WINDOW_UPDATE. The smallest DATA frame is ten bytes, and some clients open two windows for each.
+/// Bytes written that give back one WINDOW_UPDATE. The smallest DATA frame is ten bytes, and some clients open two
+/// windows for each.
 const OPENED_BYTES: usize = 5;
 
 const DATA: u8 = 0;

@@ -55,16 +55,16 @@ impl<S, R: Rule> StrictIo<S, R> {
         }
     }
 
-    /// Lets the engine see the end of the stream one read late. An HTTP/2 engine that reads the end together with requests
-    /// drops them, and nobody hears of them.
+    /// Lets the engine see the end of the stream one read late. An HTTP/2 engine that reads the end together with
+    /// requests drops them, and nobody hears of them.
     #[must_use]
     pub fn ending_late(mut self) -> Self {
         self.ends_late = true;
         self
     }
 
-    /// Notes what was written of `all` bytes. As long as the end of the stream is still to come, it says the rest: nobody
-    /// reads what is written after a reset, and an engine that learns of it by a write drops requests, too.
+    /// Notes what was written of `all` bytes. As long as the end of the stream is still to come, it says the rest:
+    /// nobody reads what is written after a reset, and an engine that learns of it by a write drops requests, too.
     fn wrote(&mut self, written: io::Result<usize>, all: usize) -> Poll<io::Result<usize>> {
         let written = match written {
             Err(_) if self.ends_late => all,

@@ -169,8 +169,8 @@ impl Head {
         }
     }
 
-    /// Returns the length of the body. What follows a head that asks for a WebSocket is no request, whether the WebSocket
-    /// is accepted or not: the service sees to it that the connection ends with the answer, and asks
+    /// Returns the length of the body. What follows a head that asks for a WebSocket is no request, whether the
+    /// WebSocket is accepted or not: the service sees to it that the connection ends with the answer, and asks
     /// [`names_websocket`] as well.
     const fn length_of_all(&self) -> Length {
         match self.length {

@@ -1,4 +1,4 @@
-//! Whether a panic is the reason for what is being dropped.
+//! Reports whether a value is dropped because of a panic.
 
 use std::cell::Cell;
 
@@ -6,8 +6,8 @@ thread_local! {
     static FAILING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Reports whether a panic, a defect in Weir, is the reason for what is being dropped on this thread: the thread unwinds,
-/// or it clears up after a panic ([`Failing`]).
+/// Reports whether a panic, a defect in Weir, is the reason for what is being dropped on this thread: the thread
+/// unwinds, or it clears up after a panic ([`Failing`]).
 pub fn is_failing() -> bool {
     std::thread::panicking() || FAILING.get()
 }

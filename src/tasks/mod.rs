@@ -4,8 +4,8 @@
 //! running.
 //!
 //! A panic is a defect in Weir. It ends the task in which it occurs, and nothing else: what must run for as long as the
-//! process is started again ([`keep_running`]), and a worker whose thread panics is replaced (`server::workers`). Guards
-//! that report why something ended ask [`is_failing`], so that a defect is not reported as a client that left.
+//! process is started again ([`keep_running`]), and a worker whose thread panics is replaced (`server::workers`).
+//! Guards that report why something ended ask [`is_failing`], so that a defect is not reported as a client that left.
 
 mod backoff;
 mod failing;

@@ -70,7 +70,7 @@ pub struct Reload {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Upstream {
-    /// Its name.
+    /// The name of the upstream.
     pub name: String,
     /// The agents.
     pub endpoints: Vec<Endpoint>,
@@ -80,7 +80,7 @@ pub struct Upstream {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Endpoint {
-    /// Its URL.
+    /// The URL of the agent.
     pub url: String,
     /// `in`, `ejected` or `unhealthy`.
     pub state: String,
@@ -92,7 +92,7 @@ pub struct Endpoint {
 pub struct Recent {
     /// Medians of the times to the first token, in milliseconds.
     pub ttft_p50_ms: Vec<Option<f64>>,
-    /// Their 95th percentiles.
+    /// The 95th percentiles of these times.
     pub ttft_p95_ms: Vec<Option<f64>>,
     /// How many streams ended, by outcome.
     pub ends: BTreeMap<String, Vec<u64>>,
@@ -122,7 +122,7 @@ pub struct Stream {
     pub flow: String,
     /// Since when, in milliseconds.
     pub flow_ms: Option<u64>,
-    /// Its age in milliseconds.
+    /// The age of the stream in milliseconds.
     pub age_ms: u64,
     /// The time to the first token in milliseconds.
     pub ttft_ms: Option<u64>,
@@ -138,7 +138,7 @@ pub struct Stream {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Ended {
-    /// Its number among all that have ended.
+    /// The number of the stream among all that have ended.
     pub number: u64,
     /// The id of the stream; `None` of a request that failed before it became one.
     pub id: Option<String>,
@@ -156,7 +156,7 @@ pub struct Ended {
     pub dialect: String,
     /// Why it ended.
     pub outcome: String,
-    /// The same, or what tells more.
+    /// The outcome, or a code that tells more.
     pub code: String,
     /// The status of the response.
     pub status: u16,

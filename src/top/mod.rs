@@ -17,5 +17,5 @@ mod style;
 mod view;
 
 pub use facts::{Config, Ended, Endpoint, Facts, Memory, Recent, Reload, Stream, Upstream};
-pub use model::{Action, Asked, List, Model, Sort};
+pub use model::{Action, List, Model, Sort, StopPrompt};
 pub use view::draw;

@@ -17,25 +17,25 @@ pub enum List {
     /// The streams that run.
     #[default]
     Live,
-    /// Those that have ended.
+    /// The streams that have ended.
     Ended,
 }
 
 /// What live streams are sorted by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sort {
-    /// Their age.
+    /// By age.
     #[default]
     Age,
-    /// Their time to the first token.
+    /// By the time to the first token.
     Ttft,
-    /// Their tokens per second.
+    /// By tokens per second.
     Speed,
     /// What waits for their clients.
     Queue,
     /// Whether they flow.
     State,
-    /// Their route.
+    /// By route.
     Route,
 }
 
@@ -74,9 +74,9 @@ pub enum Action {
     Stop(String),
 }
 
-/// The stream that the user is asked about.
+/// The question whether to stop a stream, which the user has to answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub struct StopPrompt {
     /// The id of the stream.
     pub id: String,
     /// What it is, in words.
@@ -101,7 +101,7 @@ pub struct Model {
     /// Keys change the filter.
     pub typing: bool,
     /// The user is asked whether to stop this stream.
-    pub asking: Option<Asked>,
+    pub asking: Option<StopPrompt>,
     /// What came of the last stop.
     pub said: Option<String>,
     /// What names the selected row. It stays selected when the order changes.
@@ -128,9 +128,9 @@ impl Model {
                 _ => Action::None,
             };
         }
-        if let Some(asked) = self.asking.take() {
+        if let Some(prompt) = self.asking.take() {
             return match key.code {
-                KeyCode::Char('y' | 'Y') => Action::Stop(asked.id),
+                KeyCode::Char('y' | 'Y') => Action::Stop(prompt.id),
                 _ => Action::None,
             };
         }
@@ -144,7 +144,7 @@ impl Model {
             KeyCode::Char('/') => self.typing = true,
             KeyCode::Esc => self.filter.clear(),
             KeyCode::Char('e') => self.switch(),
-            KeyCode::Char('s') => self.asking = self.asked(),
+            KeyCode::Char('s') => self.asking = self.stop_prompt(),
             KeyCode::Char('r') => self.ascending = !self.ascending,
             KeyCode::Char(key) => self.letter(key),
             KeyCode::Down => self.step(|at, _| at + 1),
@@ -182,7 +182,8 @@ impl Model {
         (!names.is_empty()).then(|| at.unwrap_or(0))
     }
 
-    /// Returns the ids of the selected request and its stream, if there is any row. A request that failed has no stream.
+    /// Returns the ids of the selected request and its stream, if there is any row. A request that failed has no
+    /// stream.
     pub fn ids(&self) -> Option<(&str, &str)> {
         let at = self.selected()?;
         match self.list {
@@ -243,13 +244,13 @@ impl Model {
     }
 
     /// Returns the stream that the user may stop.
-    fn asked(&self) -> Option<Asked> {
+    fn stop_prompt(&self) -> Option<StopPrompt> {
         if self.list == List::Ended {
             return None;
         }
         let live = self.live();
         let stream = live.get(self.selected()?)?;
-        Some(Asked {
+        Some(StopPrompt {
             id: stream.id.clone(),
             what: format!(
                 "{} {} on route {}",

@@ -11,7 +11,7 @@ use ratatui::widgets::{Clear, Paragraph, Row, Sparkline, Table, TableState, Wrap
 
 use super::facts::{Facts, Recent};
 use super::format::{maybe, none, size, time};
-use super::model::{Asked, List, Model};
+use super::model::{List, Model, StopPrompt};
 use super::rows::{self, Shown};
 use super::style::{BAD, BOLD, DIM, GOOD, WAIT, WARN};
 
@@ -35,8 +35,8 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model, place: &str) {
         List::Ended => table(frame, model, rows::ended(model, list.width), list),
     }
     frame.render_widget(keys(model), foot);
-    if let Some(asked) = &model.asking {
-        ask(frame, asked);
+    if let Some(prompt) = &model.asking {
+        ask(frame, prompt);
     }
 }
 
@@ -204,14 +204,14 @@ fn keys(model: &Model) -> Line<'static> {
 }
 
 /// Asks in the middle of the display whether to stop a stream.
-fn ask(frame: &mut Frame<'_>, asked: &Asked) {
+fn ask(frame: &mut Frame<'_>, prompt: &StopPrompt) {
     let lines = vec![
         Line::styled(
             "Stop this stream?  y: stop it   any other key: keep it",
             BAD,
         ),
-        Line::from(asked.what.clone()),
-        Line::from(asked.id.clone()),
+        Line::from(prompt.what.clone()),
+        Line::from(prompt.id.clone()),
     ];
     let all = frame.area();
     let height = all.height.min(4);
@@ -348,7 +348,7 @@ mod tests {
         let text = drawn(&model, 80, 20);
         assert!(text.contains("no connection to 127.0.0.1:9464: connection refused"));
         let mut model = self::model();
-        model.asking = Some(Asked {
+        model.asking = Some(StopPrompt {
             id: "0123".to_owned(),
             what: "POST /chat".to_owned(),
         });
@@ -365,7 +365,7 @@ mod tests {
                 drawn(&model, width, height);
             }
         }
-        model.asking = Some(Asked {
+        model.asking = Some(StopPrompt {
             id: "0123".to_owned(),
             what: "POST /chat".to_owned(),
         });

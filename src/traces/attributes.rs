@@ -18,7 +18,7 @@ use crate::stream::pump::Report;
 pub(super) struct Attributes {
     /// When the request head was read.
     started: Instant,
-    /// The same moment by the wall clock; later moments are computed from it.
+    /// The moment of `started` by the wall clock; later moments are computed from it.
     pub(super) began: SystemTime,
     pub(super) outcome: Option<&'static str>,
     /// The error, if somebody should look into it.

@@ -21,7 +21,7 @@ use crate::config::{self, Endpoint, SecretField, Upstream};
 use crate::upstream::{self, Connector};
 
 /// No retry of an export begins after this time.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest time of one attempt.
 const ATTEMPT: Duration = Duration::from_secs(5);
 /// Most bytes of a response, which contains next to nothing.
@@ -29,7 +29,7 @@ const MAX_ANSWER: usize = 64 << 10;
 /// The content type of an export.
 const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
 /// At most one warning about the collector is logged in this time.
-const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
+const WARN_EVERY: Duration = Duration::from_secs(60);
 
 /// What a client exports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub(super) struct Client {
     headers: Vec<SecretField>,
     /// Spans or data points that the collector rejected in successful responses (partial success).
     rejected: Arc<AtomicU64>,
-    complained: Mutex<Option<Instant>>,
+    warned_at: Mutex<Option<Instant>>,
 }
 
 impl fmt::Debug for Client {
@@ -91,7 +91,7 @@ impl Client {
             connector,
             headers: config.headers.clone(),
             rejected: Arc::default(),
-            complained: Mutex::new(None),
+            warned_at: Mutex::new(None),
         })
     }
 
@@ -143,11 +143,11 @@ impl Client {
         Ok(Request::from_parts(parts, Full::new(body)))
     }
 
-    /// Logs a warning, at most one in [`COMPLAIN_EVERY`]: a collector may be away for days.
-    fn complain(&self, error: &str) {
+    /// Logs a warning, at most one in [`WARN_EVERY`]: a collector may be away for days.
+    fn warn(&self, error: &str) {
         // A poisoned lock still holds a complete value.
-        let last = &mut *self.complained.lock().unwrap_or_else(|it| it.into_inner());
-        if last.is_none_or(|last| last.elapsed() >= COMPLAIN_EVERY) {
+        let last = &mut *self.warned_at.lock().unwrap_or_else(|it| it.into_inner());
+        if last.is_none_or(|last| last.elapsed() >= WARN_EVERY) {
             *last = Some(Instant::now());
             let signal = self.signal.as_str();
             tracing::warn!(error, "the collector does not take {signal}");
@@ -163,7 +163,7 @@ impl HttpClient for Client {
             .enable_io()
             .enable_time()
             .build()
-            .inspect_err(|error| self.complain(&chain(error)))?;
+            .inspect_err(|error| self.warn(&chain(error)))?;
         let result = runtime.block_on(async {
             match timeout(ATTEMPT, self.post(request)).await {
                 Ok(result) => result,
@@ -178,11 +178,11 @@ impl HttpClient for Client {
                 if rejected > 0 {
                     self.rejected.fetch_add(rejected, Ordering::Relaxed);
                     let signal = self.signal.as_str();
-                    self.complain(&format!("{rejected} {signal} were rejected"));
+                    self.warn(&format!("{rejected} {signal} were rejected"));
                 }
             }
-            Ok(answer) => self.complain(&format!("status {}", answer.status().as_u16())),
-            Err(error) => self.complain(&chain(&**error)),
+            Ok(answer) => self.warn(&format!("status {}", answer.status().as_u16())),
+            Err(error) => self.warn(&chain(&**error)),
         }
         result
     }

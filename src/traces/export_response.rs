@@ -1,7 +1,8 @@
-//! Parses the collector's response to a successful export: how many of the spans, or of the points of metrics, it rejected.
+//! Parses the collector's response to a successful export: how many of the spans, or of the points of metrics, it
+//! rejected.
 //!
-//! `ExportTraceServiceResponse { partial_success = 1: { rejected_spans = 1: int64, error_message = 2: string } }`, and for
-//! metrics the same with `rejected_data_points`.
+//! `ExportTraceServiceResponse { partial_success = 1: { rejected_spans = 1: int64, error_message = 2: string }
+//! }`, and for metrics the same with `rejected_data_points`.
 
 /// Wire type of a varint.
 const VARINT: u64 = 0;

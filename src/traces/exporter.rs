@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
 
-use super::client::{Client, PATIENCE, Signal};
+use super::client::{Client, EXPORT_TIMEOUT, Signal};
 use super::outbox::Outbox;
 use super::parent::place;
 use super::resource::resource;
@@ -39,7 +39,7 @@ impl Traces {
             .with_http()
             .with_http_client(client)
             .with_protocol(Protocol::HttpBinary)
-            .with_timeout(PATIENCE)
+            .with_timeout(EXPORT_TIMEOUT)
             // A placeholder: the client knows the real address.
             .with_endpoint("http://collector/v1/traces")
             .build();

@@ -21,7 +21,7 @@ use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Temporality};
 use prometheus::IntCounter;
 use tokio::time::Instant;
 
-use super::client::{Client, PATIENCE, Signal};
+use super::client::{Client, EXPORT_TIMEOUT, Signal};
 use super::resource::resource;
 use crate::config;
 use crate::metrics::Metrics;
@@ -60,7 +60,7 @@ impl MetricsExport {
             .with_http()
             .with_http_client(client)
             .with_protocol(Protocol::HttpBinary)
-            .with_timeout(PATIENCE)
+            .with_timeout(EXPORT_TIMEOUT)
             // A placeholder: the client knows the real address.
             .with_endpoint("http://collector/v1/metrics")
             .build();

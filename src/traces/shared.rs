@@ -1,4 +1,4 @@
-//! A span that several parts can end: whoever is the first.
+//! A span shared by several parts. Whichever ends it first exports it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

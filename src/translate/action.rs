@@ -16,22 +16,22 @@ pub(super) struct OpenText {
     pub(super) kind: Kind,
     /// The source's name for it; may be empty.
     pub(super) msg: Vec<u8>,
-    /// Its number in the conversation, from 1.
+    /// The number of the text in the conversation, from 1.
     pub(super) number: u64,
 }
 
 /// A tool call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Call {
-    /// Its id for the client. No other call of the stream has it.
+    /// The id of the call for the client. No other call of the stream has it.
     pub(super) id: Vec<u8>,
-    /// Its id in the source, which may use it again in a later step.
+    /// The id of the call in the source, which may use it again in a later step.
     pub(super) source: Vec<u8>,
     pub(super) name: Vec<u8>,
     /// The message it belongs to; empty if nobody says.
     pub(super) msg: Vec<u8>,
     pub(super) by: By,
-    /// Its number in the conversation, from 0.
+    /// The number of the call in the conversation, from 0.
     pub(super) number: u64,
     /// The pieces of its arguments so far: the raw body of a JSON string.
     pub(super) args: Vec<u8>,
@@ -55,8 +55,8 @@ pub(super) enum Args<'a> {
     Json(&'a [u8]),
     /// The raw body of a JSON string whose text is no JSON value.
     Broken(&'a [u8]),
-    /// As much of them as came before the agent ended: the raw body of a JSON string. They may look complete, but nobody
-    /// should run the call.
+    /// The arguments that came before the agent ended: the raw body of a JSON string. They may look complete, but
+    /// nobody should run the call.
     Cut(&'a [u8]),
 }
 
@@ -74,7 +74,7 @@ impl<'a> Args<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pieces {
     None,
-    /// These arguments.
+    /// All arguments.
     All,
     /// Others: the agent contradicts itself.
     Other,

@@ -66,8 +66,8 @@ impl Arguments {
         }
     }
 
-    /// Returns what is missing at the end of what was passed on, as the raw body of a JSON string, and whether the client
-    /// has got the arguments as they are.
+    /// Returns what is missing at the end of what was passed on, as the raw body of a JSON string, and whether the
+    /// client has got the arguments as they are.
     pub(super) fn rest(&self, args: Args<'_>) -> (Vec<u8>, bool) {
         if self.sent.is_empty() {
             let (object, is_same) = object(args);

@@ -1,7 +1,8 @@
 //! Several agents in one stream: what their translators share, and how each of them is named.
 //!
-//! Each agent has a translator of its own, and so has the run as a whole. Each of these has a [`Voice`], which adds what
-//! tells the agents apart. What must be one in the stream, such as the numbers of the events, is in the [`Ensemble`].
+//! Each agent has a translator of its own, and so has the run as a whole. Each of these has a [`Voice`], which adds
+//! what tells the agents apart. What must be one in the stream, such as the numbers of the events, is in the
+//! [`Ensemble`].
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,8 +35,8 @@ pub struct Ensemble {
 const MAX_INTERRUPTS: usize = 64;
 
 impl Ensemble {
-    /// Creates what the translators of these agents share. `run` and `thread` identify the run and its conversation for the
-    /// client.
+    /// Creates what the translators of these agents share. `run` and `thread` identify the run and its conversation for
+    /// the client.
     pub fn new(run: &str, thread: &str, names: &[&str]) -> Self {
         let body = |text: &str| raw::escaped(text.as_bytes()).into_owned();
         Self {

@@ -1,7 +1,8 @@
 //! Lists that rarely get a second item.
 
-/// Adds an item to a list. The first one gets room for itself alone, where a `Vec` would take room for four: most streams
-/// have one text, one call at a time and one call of the model, and each of them keeps its lists as long as it lasts.
+/// Adds an item to a list. The first one gets room for itself alone, where a `Vec` would take room for four: most
+/// streams have one text, one call at a time and one call of the model, and each of them keeps its lists as long as it
+/// lasts.
 pub(super) fn push<T>(list: &mut Vec<T>, item: T) {
     if list.capacity() == 0 {
         list.reserve_exact(1);

@@ -134,8 +134,8 @@ impl Translator {
         }
     }
 
-    /// Writes one answer at the end instead of a stream, with at most this many bytes of text, but at least one. Of what
-    /// is going on, it has only what is reasoning text.
+    /// Writes one answer at the end instead of a stream, with at most this many bytes of text, but at least one. Of
+    /// what is going on, it has only what is reasoning text.
     pub const fn whole(mut self, max_text_bytes: usize) -> Self {
         self.whole = NonZeroUsize::MIN.checked_add(max_text_bytes.saturating_sub(1));
         if matches!(self.statuses, Statuses::Visible) {
@@ -256,8 +256,8 @@ impl Translator {
                 && tells_tools
                 && !call.name.is_empty()
             {
-                let told = status::using(&call.name);
-                writer.write(facts, &told.action(), &mut out);
+                let status = status::using(&call.name);
+                writer.write(facts, &status.action(), &mut out);
             }
         };
         let conversation = &mut self.conversation;
@@ -293,11 +293,11 @@ impl Translator {
         let mut pass = classified(&mut self.classifier, counted, sink);
         let mut spare = Spare::take();
         let mut out = Out::new(spare.buffer(), &mut pass);
-        let told = status.told();
+        let status = status.text();
         let part = Part::Status {
-            name: told.name.into(),
-            text: told.text.into(),
-            detail: told.detail.into(),
+            name: status.name.into(),
+            text: status.text.into(),
+            detail: status.detail.into(),
         };
         self.conversation.take(part, &mut |facts, action| {
             writer.write(facts, action, &mut out);

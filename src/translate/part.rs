@@ -29,7 +29,7 @@ pub(super) enum Part<'a> {
     },
     /// A piece of reasoning.
     Reasoning {
-        /// As in [`Part::Text`].
+        /// Identifies the message or block, as in [`Part::Text`].
         msg: Text<'a>,
         /// The piece.
         text: Text<'a>,
@@ -93,7 +93,7 @@ pub(super) enum Part<'a> {
     Step {
         /// What it is, such as `node` or `agent`.
         kind: Text<'a>,
-        /// Its name. Empty if it has none: then this is a status like others.
+        /// The name of the step. Empty if it has none: then this is a status like others.
         name: Text<'a>,
         /// Whether it ends.
         ends: bool,
@@ -137,7 +137,8 @@ pub(super) enum Part<'a> {
         reasoning: Option<u64>,
         /// Prompt tokens from a cache.
         cached: Option<u64>,
-        /// Identifies the model call. Counts of different calls add up; later ones of the same call replace earlier ones.
+        /// Identifies the model call. Counts of different calls add up; later ones of the same call replace earlier
+        /// ones.
         call: u64,
     },
     /// A choice, a step or the run is over.
@@ -156,7 +157,7 @@ pub(super) enum Part<'a> {
     },
     /// Something that has no other part.
     Raw {
-        /// Its name in its dialect. Empty if there is none.
+        /// The name in its dialect. Empty if there is none.
         name: Text<'a>,
         /// All of it.
         data: Json<'a>,

@@ -8,7 +8,8 @@ use std::fmt::Write;
 use super::part::Text;
 use crate::wire::json::Cursor;
 
-/// Reports whether data is one JSON value, and so may stand where one is expected. Skipping would take any word for one.
+/// Reports whether data is one JSON value, and so may stand where one is expected. Skipping would take any word for
+/// one.
 pub(super) fn is_json(data: &[u8]) -> bool {
     serde_json::from_slice::<&serde_json::value::RawValue>(data).is_ok()
 }
@@ -128,7 +129,8 @@ pub(super) fn escaped(plain: &[u8]) -> Text<'_> {
     Cow::Owned(body.into_bytes())
 }
 
-/// Returns a name as the body of a JSON string. A name that came in one is that already; the name of a frame may be anything.
+/// Returns a name as the body of a JSON string. A name that came in one is that already; the name of a frame may be
+/// anything.
 pub(super) fn as_body(name: &[u8]) -> Text<'_> {
     match escaped(name) {
         Cow::Owned(_) if is_json(&quoted(name)) => Cow::Borrowed(name),

@@ -30,8 +30,8 @@ impl Recorder {
         }
     }
 
-    /// Returns a recorder for a time in which this one is on another thread. If the stream ends in that time, its record
-    /// says that what was said is missing.
+    /// Returns a recorder for a time in which this one is on another thread. If the stream ends in that time, its
+    /// record says that what was said is missing.
     pub fn stand_in(&self) -> Self {
         let mut gathered = Gathered::new(0);
         gathered.leave_out();

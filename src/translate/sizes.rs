@@ -1,7 +1,7 @@
 //! What a quiet translated stream holds: each of these lies in the heap once for each of them, as long as it lasts.
 //!
-//! What counts is the size class of the allocator, which gives out 112, 128, 160, 192, ... 512, 640, 768, ... bytes. What
-//! few streams need belongs in a box that is made when it is needed.
+//! What counts is the size class of the allocator, which gives out 112, 128, 160, 192, ... 512, 640, 768, ... bytes.
+//! What few streams need belongs in a box that is made when it is needed.
 
 use super::action::OpenText;
 use super::writer::ag_ui::AgUi;

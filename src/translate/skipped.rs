@@ -1,4 +1,4 @@
-//! What a reading was not asked about: pieces that only go on with a text.
+//! Measures text that bypassed a reading because it only continued the open text.
 
 /// Pieces of a text of which the reading was left out.
 #[derive(Clone, Copy, Debug, Default)]

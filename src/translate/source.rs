@@ -41,8 +41,8 @@ pub(super) struct GoesOn {
     kind: Kind,
 }
 
-/// Reads an event of `dialect` in full, and passes what follows from it to `act`. Returns the text that the next event may
-/// go on with.
+/// Reads an event of `dialect` in full, and passes what follows from it to `act`. Returns the text that the next event
+/// may go on with.
 pub(super) fn read(
     source: &mut Option<Source>,
     conversation: &mut Conversation,

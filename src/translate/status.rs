@@ -11,7 +11,7 @@ pub enum Statuses {
     Names,
     /// Also that the model thinks, which tool is used, and for how long nothing has come.
     Visible,
-    /// The same, and as reasoning text if the target has no words for it.
+    /// All of this, and as reasoning text if the target has no words for it.
     Text,
 }
 
@@ -27,13 +27,13 @@ pub enum Status<'a> {
 }
 
 /// A status as a part has it: raw bodies of JSON strings, and an object.
-pub(super) struct Told {
+pub(super) struct StatusText {
     pub(super) name: &'static [u8],
     pub(super) text: Vec<u8>,
     pub(super) detail: Vec<u8>,
 }
 
-impl Told {
+impl StatusText {
     pub(super) fn action(&self) -> Action<'_> {
         Action::Status {
             name: self.name,
@@ -44,20 +44,20 @@ impl Told {
 }
 
 impl Status<'_> {
-    pub(super) fn told(self) -> Told {
+    pub(super) fn text(self) -> StatusText {
         match self {
-            Self::Thinking => Told {
+            Self::Thinking => StatusText {
                 name: b"thinking",
                 text: b"Thinking...".to_vec(),
                 detail: Vec::new(),
             },
-            Self::Tool(None) => Told {
+            Self::Tool(None) => StatusText {
                 name: b"tool",
                 text: b"Using a tool...".to_vec(),
                 detail: Vec::new(),
             },
             Self::Tool(Some(name)) => using(&raw::escaped(name.as_bytes())),
-            Self::Waiting(seconds) => Told {
+            Self::Waiting(seconds) => StatusText {
                 name: b"waiting",
                 text: format!("Waiting for {seconds} s...").into_bytes(),
                 detail: format!("{{\"seconds\":{seconds}}}").into_bytes(),
@@ -67,8 +67,8 @@ impl Status<'_> {
 }
 
 /// Returns the status of a call to a tool of this name, the raw body of a JSON string.
-pub(super) fn using(name: &[u8]) -> Told {
-    Told {
+pub(super) fn using(name: &[u8]) -> StatusText {
+    StatusText {
         name: b"tool",
         text: [b"Using ", name, b"..."].concat(),
         detail: [b"{\"tool\":\"", name, b"\"}"].concat(),

@@ -136,8 +136,8 @@ impl Target {
             .unwrap_or(Self::Events)
     }
 
-    /// Returns a writer for a stream of a source in `dialect` that begins at this Unix time in seconds. `voice` says whose
-    /// words it writes, if there are several agents.
+    /// Returns a writer for a stream of a source in `dialect` that begins at this Unix time in seconds. `voice` says
+    /// whose words it writes, if there are several agents.
     pub(super) fn writer(
         self,
         dialect: Dialect,

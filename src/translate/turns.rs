@@ -1,7 +1,7 @@
 //! Whose turn it is where all agents write into one text: each gets one paragraph under its name.
 //!
-//! The agent that speaks first is passed on as it speaks. What the others say meanwhile is held back, and follows once it
-//! has ended, in the order in which they began. An agent of which too much is held back is not read any more.
+//! The agent that speaks first is passed on as it speaks. What the others say meanwhile is held back, and follows once
+//! it has ended, in the order in which they began. An agent of which too much is held back is not read any more.
 
 use std::collections::VecDeque;
 
@@ -12,11 +12,11 @@ const MAX_HELD_BYTES: usize = 256 * 1024;
 #[derive(Debug)]
 pub(super) struct Turns {
     speaker: Option<usize>,
-    /// Those who have something to say, in the order in which they began.
+    /// The agents that have something to say, in the order in which they began.
     waiting: VecDeque<usize>,
     /// What is held back of each agent: the raw body of a JSON string.
     held: Vec<Vec<u8>>,
-    /// Those that have ended.
+    /// Which agents have ended.
     ended: Vec<bool>,
     /// How many have spoken.
     spoken: usize,
@@ -29,7 +29,7 @@ pub(super) enum Turn {
     Begins { first: bool },
     /// The agent goes on with it.
     GoesOn,
-    /// It is held back.
+    /// The piece is held back.
     Waits,
 }
 
@@ -54,7 +54,8 @@ impl Turns {
         self.speaker == Some(agent)
     }
 
-    /// Takes a piece of an agent's text, and keeps it if it is not the agent's turn. `joins`: it begins another message.
+    /// Takes a piece of an agent's text, and keeps it if it is not the agent's turn. `joins`: it begins another
+    /// message.
     pub(super) fn take(&mut self, agent: usize, text: &[u8], joins: bool) -> Turn {
         match self.speaker {
             Some(speaker) if speaker == agent => Turn::GoesOn,
@@ -84,8 +85,8 @@ impl Turns {
         }
     }
 
-    /// Returns the next agent whose turn it is, with what was held back of it, if nobody speaks. To be asked again until
-    /// it returns nothing: those that have ended say all at once.
+    /// Returns the next agent whose turn it is, with what was held back of it, if nobody speaks. To be asked again
+    /// until it returns nothing: those that have ended say all at once.
     pub(super) fn next(&mut self) -> Option<(usize, Vec<u8>, Turn)> {
         if self.speaker.is_some() {
             return None;

@@ -14,17 +14,17 @@
 //! | `way/copy` | its bytes: what is read is written, at the pace of the receiver |
 //! | `run` | both directions, and how they end |
 //! | `run/clock` | their deadlines |
-//! | `bells` | who has woken the task |
+//! | `wake_flags` | who has woken the task |
 //! | `close` | close frames |
 //! | `report` | what is counted, and the log line |
 //!
-//! A quiet tunnel holds no buffer: bytes are read into a buffer of the thread, and what the receiver does not take at once
-//! is kept until it does. Nothing is read meanwhile. So a tunnel holds at most 64 KiB for each direction.
+//! A quiet tunnel holds no buffer: bytes are read into a buffer of the thread, and what the receiver does not take at
+//! once is kept until it does. Nothing is read meanwhile. So a tunnel holds at most 64 KiB for each direction.
 
-mod bells;
 mod close;
 mod report;
 mod run;
+mod wake_flags;
 mod way;
 
 pub(crate) use report::{Account, Closer, Ended, Opened};

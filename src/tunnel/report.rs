@@ -49,7 +49,7 @@ impl Closer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ended {
     pub(crate) end: End,
-    /// The same, or what tells more.
+    /// The end, or a code that tells more.
     pub(crate) code: &'static str,
     /// Who closed it, and with which code; `None` if nobody did.
     pub(crate) closed: Option<(Closer, Option<u16>)>,
@@ -251,8 +251,8 @@ impl Account {
 }
 
 impl Drop for Account {
-    /// Reports a tunnel that is dropped before its end: its client left before it began, a defect ended it, or the process
-    /// does not wait for it any longer.
+    /// Reports a tunnel that is dropped before its end: its client left before it began, a defect ended it, or the
+    /// process does not wait for it any longer.
     fn drop(&mut self) {
         if self.is_reported {
             return;

@@ -23,8 +23,8 @@ enum Next {
     Value,
 }
 
-/// Returns a JSON text without the white space between its tokens, so that it fits on a line of a stream. Returns `None`
-/// if it is not exactly one JSON value, or too deep.
+/// Returns a JSON text without the white space between its tokens, so that it fits on a line of a stream. Returns
+/// `None` if it is not exactly one JSON value, or too deep.
 ///
 /// U+0085, U+2028 and U+2029 are escaped, because Python clients split lines at them.
 pub(super) fn compact(body: &[u8]) -> Option<String> {

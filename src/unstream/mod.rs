@@ -1,8 +1,8 @@
 //! Writes a whole answer as the stream that the client has asked for, because some agents ignore `stream: true`.
 //!
-//! An answer becomes a stream of its own dialect, in the shape that the dialect's servers use: the same events, with the
-//! whole text as one piece. It then passes through the pipeline like any other stream. Texts are copied as they stand in
-//! the answer, and never decoded. What is not recognised as a whole answer, such as an error, stays as it is.
+//! An answer becomes a stream of its own dialect, in the shape that the dialect's servers use: the same events, with
+//! the whole text as one piece. It then passes through the pipeline like any other stream. Texts are copied as they
+//! stand in the answer, and never decoded. What is not recognised as a whole answer, such as an error, stays as it is.
 //!
 //! | file | what is known there |
 //! |---|---|
@@ -43,8 +43,8 @@ pub struct Synthesized {
 /// Writes a whole answer as a stream. `expected` is the dialect that the request or the route suggests; without it, the
 /// members of the answer alone show what it is.
 ///
-/// Returns `None` if `body` is no whole answer that is known, or if the stream would be very much longer than the answer.
-/// The body then passes as it is.
+/// Returns `None` if `body` is no whole answer that is known, or if the stream would be very much longer than the
+/// answer. The body then passes as it is.
 pub fn synthesize(expected: Option<Dialect>, body: &[u8]) -> Option<Synthesized> {
     if expected.is_some_and(Dialect::accepts_whole_answers) {
         return None;
@@ -69,8 +69,8 @@ pub fn synthesize(expected: Option<Dialect>, body: &[u8]) -> Option<Synthesized>
     })
 }
 
-/// Reports whether the answer tells an error. A response of the Responses API has such a member in any case, and ends its
-/// stream in a way of its own if it has failed.
+/// Reports whether the answer tells an error. A response of the Responses API has such a member in any case, and ends
+/// its stream in a way of its own if it has failed.
 fn is_error(answer: Value<'_>) -> bool {
     let error = answer.member("error");
     let tells = |error: Value<'_>| error.says_something() && error.raw() != "false";
@@ -81,7 +81,7 @@ fn is_error(answer: Value<'_>) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sign {
     Certain,
-    /// It may be one, if the request is one of the dialect.
+    /// The answer may be one, if the request is one of the dialect.
     IfExpected,
     None,
 }

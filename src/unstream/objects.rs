@@ -15,8 +15,8 @@ pub(super) fn gemini_sign(answer: Value<'_>) -> Sign {
     Sign::certain_if(is_over || is_blocked)
 }
 
-/// Reports whether the answer is the result of a call of A2A, or of its REST binding, and is final: a message, or a task
-/// that is over or asks for something.
+/// Reports whether the answer is the result of a call of A2A, or of its REST binding, and is final: a message, or a
+/// task that is over or asks for something.
 pub(super) fn a2a_sign(answer: Value<'_>) -> Sign {
     if let Some(result) = answer.object("result") {
         return Sign::certain_if(answer.member("jsonrpc").is_some() && is_result(result));

@@ -93,7 +93,7 @@ const REFUSAL: Words = Words {
     text: "response.refusal",
     member: "refusal",
 };
-/// Its parts are not `content_part`, so that everything about them counts as reasoning.
+/// The parts of thoughts are not `content_part`, so that everything about them counts as reasoning.
 const THOUGHT: Words = Words {
     part: "response.reasoning_part",
     text: "response.reasoning_text",

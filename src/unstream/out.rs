@@ -2,8 +2,8 @@
 
 use super::json::Value;
 
-/// The stream so far. Its length is bounded: an answer of very many small parts must not grow beyond all measure, because
-/// each part becomes an event that repeats what all events have in common.
+/// The stream so far. Its length is bounded: an answer of very many small parts must not grow beyond all measure,
+/// because each part becomes an event that repeats what all events have in common.
 #[derive(Debug)]
 pub(super) struct Out {
     bytes: String,

@@ -33,7 +33,7 @@ struct State {
 /// What the load balancing knows of one endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointStatus {
-    /// Its URL, or `unix:` and its path.
+    /// The endpoint's URL, or `unix:` and its path.
     pub url: String,
     /// How many streams it serves.
     pub active: usize,

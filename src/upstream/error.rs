@@ -20,7 +20,7 @@ impl From<chunked::Malformed> for Malformed {
 /// How a response body broke.
 #[derive(Debug, Error)]
 pub enum Broken {
-    /// Its framing is malformed.
+    /// The framing of the body is malformed.
     #[error(transparent)]
     Malformed(Malformed),
     /// The connection broke.

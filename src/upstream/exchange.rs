@@ -17,7 +17,7 @@ use super::{http1, http2};
 pub(super) enum Exchange {
     Own(http1::Connection),
     Shared(Box<http2::Stream>),
-    /// It has begun already: only its body is read.
+    /// The conversation has begun already: only its body is read.
     Talk(Box<Conversation>),
 }
 
@@ -100,8 +100,8 @@ impl Exchange {
         }
     }
 
-    /// Reports whether the upstream has sent anything since the request began. On a shared connection nobody asks: there
-    /// the protocol says what was not processed.
+    /// Reports whether the upstream has sent anything since the request began. On a shared connection nobody asks:
+    /// there the protocol says what was not processed.
     pub(super) const fn has_heard(&self) -> bool {
         match self {
             Self::Own(connection) => connection.has_heard(),

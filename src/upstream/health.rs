@@ -21,7 +21,7 @@ use crate::config::{Endpoint, Upstream};
 /// Consecutive failed checks after which an endpoint is taken out of rotation. One successful check puts it back.
 const FAILURES: u32 = 2;
 /// Longest time that one check may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Checks the endpoint at `index` until `endpoints` is dropped.
 pub(super) async fn watch(
@@ -40,7 +40,7 @@ pub(super) async fn watch(
         ticks.tick().await;
         let endpoint = (endpoints.upgrade()).and_then(|all| all.list().nth(index).cloned());
         let Some(endpoint) = endpoint else { return };
-        let limit = upstream.health.interval.min(PATIENCE);
+        let limit = upstream.health.interval.min(CHECK_TIMEOUT);
         let check = ask(&upstream, &endpoint, connector.as_ref(), &path);
         let problem = match timeout(limit, check).await {
             Ok(Ok(status)) if status.as_u16() < 400 => None,

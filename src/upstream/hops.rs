@@ -1,7 +1,7 @@
 //! Ends loops: an upstream that leads back to Weir would otherwise be asked until a limit is reached.
 //!
-//! Each Weir appends itself to `CDN-Loop` (RFC 8586). The field exists for nothing else, so it changes the meaning of no
-//! request. `Via` would do that: servers and intermediaries compress, cache or reject by it, and some remove it.
+//! Each Weir appends itself to `CDN-Loop` (RFC 8586). The field exists for nothing else, so it changes the meaning of
+//! no request. `Via` would do that: servers and intermediaries compress, cache or reject by it, and some remove it.
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 

@@ -1,10 +1,10 @@
 //! Sends requests to agents: picks an endpoint, gets a connection, sends the request, and reads the response head.
 //!
 //! HTTP/1.1 (`http1`) carries one stream per connection, so dropping a response body cancels exactly one run. With
-//! HTTP/2 (`http2`) several streams share a connection. An agent that speaks only WebSocket (`websocket`) gets the request
-//! as a message, on a connection of its own. A request is sent a second time only if the upstream accepted
-//! nothing of the first attempt: connecting failed, a reused connection closed before the request left, or the
-//! upstream says so.
+//! HTTP/2 (`http2`) several streams share a connection. An agent that speaks only WebSocket (`websocket`) gets the
+//! request as a message, on a connection of its own. A request is sent a second time only if the upstream accepted
+//! nothing of the first attempt: connecting failed, a reused connection closed before the request left, or the upstream
+//! says so.
 
 pub mod accept;
 mod acks;

@@ -166,8 +166,8 @@ impl Lease {
         }
     }
 
-    /// Returns the same lease with the conversation that `start` makes of its connection, after a 101; `None` for a stream
-    /// of a shared one.
+    /// Returns the same lease with the conversation that `start` makes of its connection, after a 101; `None` for a
+    /// stream of a shared one.
     pub(super) fn converse(
         self,
         start: impl FnOnce(Io, Bytes, Option<Counted>) -> Conversation,

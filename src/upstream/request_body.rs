@@ -21,9 +21,9 @@ use super::fields::forwardable;
 pub(super) enum Cut {
     /// The client aborted it.
     Aborted = 1,
-    /// It made no progress in time.
+    /// The body made no progress in time.
     Timeout = 2,
-    /// It is larger than allowed.
+    /// The body is larger than allowed.
     TooLarge = 3,
 }
 
@@ -118,7 +118,7 @@ type Listener = Box<dyn FnMut(&[u8]) + Send>;
 /// What a client's connection delivers of a request body.
 #[derive(Debug)]
 pub enum Payload {
-    /// It arrives piece by piece.
+    /// The body arrives piece by piece.
     Incoming(Incoming),
     /// All of it has come in another way; empty once it was handed over.
     Whole(Bytes),

@@ -14,7 +14,7 @@ use tokio_rustls::client::TlsStream;
 /// buffer is bounded because events that wait in the kernel can be neither merged nor dropped, and yet holds far more
 /// than a model writes between two reads.
 pub(super) const RECEIVE_BUFFER_BYTES: u32 = 256 * 1024;
-/// The same while the client takes nothing of the response, so that everything in the buffer is late.
+/// Receive buffer while the client takes nothing of the response, so that everything in the buffer is late.
 pub(super) const NARROW_RECEIVE_BUFFER_BYTES: u32 = 64 * 1024;
 
 /// Any byte stream. TCP, the usual one, needs no dynamic dispatch.

@@ -10,15 +10,15 @@ use super::request_body::RequestBody;
 use super::{Answer, Client, Error, Interim};
 use crate::config::{Deadlines, Upstream};
 
-/// Reports whether upgrades can be sent to every endpoint. They exist in HTTP/1.1 only, which a TLS handshake can choose;
-/// an endpoint that is spoken to in HTTP/2 without TLS may not know it.
+/// Reports whether upgrades can be sent to every endpoint. They exist in HTTP/1.1 only, which a TLS handshake can
+/// choose; an endpoint that is spoken to in HTTP/2 without TLS may not know it.
 pub fn takes_upgrades(upstream: &Upstream) -> bool {
     !upstream.http2 || upstream.endpoints.iter().all(|endpoint| endpoint.tls)
 }
 
 impl Client {
-    /// Sends `request` as an upgrade to a WebSocket, over HTTP/1.1 on a new connection, and waits for the response head. If
-    /// it is a 101, the body is the connection ([`Body::into_upgraded`](super::Body::into_upgraded)).
+    /// Sends `request` as an upgrade to a WebSocket, over HTTP/1.1 on a new connection, and waits for the response
+    /// head. If it is a 101, the body is the connection ([`Body::into_upgraded`](super::Body::into_upgraded)).
     ///
     /// # Errors
     /// The error says whose fault it was. Nothing has been sent to the client yet.

@@ -12,8 +12,8 @@ use super::endpoint::Picked;
 use super::socket::Io;
 use super::sockets::Counted;
 
-/// A connection to an agent after its 101. It counts as a stream of its endpoint, and as a connection, until it is dropped,
-/// which closes it. It carries no other request.
+/// A connection to an agent after its 101. It counts as a stream of its endpoint, and as a connection, until it is
+/// dropped, which closes it. It carries no other request.
 #[derive(Debug)]
 pub struct Upgraded {
     io: Io,

@@ -52,8 +52,8 @@ impl Decoder {
         }
     }
 
-    /// Passes each piece that `chunk` completes to `sink`, until `sink` pauses. Returns how much of `chunk` is used; the
-    /// rest must be passed again.
+    /// Passes each piece that `chunk` completes to `sink`, until `sink` pauses. Returns how much of `chunk` is used;
+    /// the rest must be passed again.
     ///
     /// # Errors
     /// If an element exceeds the size limit.

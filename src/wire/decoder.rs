@@ -55,8 +55,8 @@ impl Decoder {
         }
     }
 
-    /// Passes each frame that `chunk` completes to `sink`, until `sink` pauses. The next call goes on from there, with an
-    /// empty `chunk` if nothing new has come.
+    /// Passes each frame that `chunk` completes to `sink`, until `sink` pauses. The next call goes on from there, with
+    /// an empty `chunk` if nothing new has come.
     ///
     /// # Errors
     /// If an event exceeds the size limit. The decoder cannot be used any further then.

@@ -140,7 +140,7 @@ mod tests {
 
     use super::*;
 
-    /// The same, byte by byte.
+    /// Does the same as the function under test, byte by byte.
     fn plain(bytes: &[u8], depth: usize) -> Option<usize> {
         let mut place = Place {
             depth,

@@ -1,5 +1,5 @@
-//! When a stream is over: certain ends, possible ends, and what takes a possible end back, in every dialect that has the
-//! kind, however the input is cut.
+//! When a stream is over: certain ends, possible ends, and what takes a possible end back, in every dialect that has
+//! the kind, however the input is cut.
 #![expect(
     clippy::unwrap_used,
     reason = "test code: a broken step must stop the test"

@@ -4,7 +4,8 @@ use super::{Hide, rules, through};
 use weir::dialect::Dialect;
 use weir::wire::Framing;
 
-/// Returns what is left of a stream that goes on with `rest` after its first event, which is the same however it is cut.
+/// Returns what is left of a stream that goes on with `rest` after its first event, which is the same however it is
+/// cut.
 fn left(dialect: Dialect, rest: &str) -> String {
     let first = match dialect {
         Dialect::AgUi => "data: {\"type\":\"RUN_STARTED\",\"threadId\":\"t\",\"runId\":\"r\"}\n\n",

@@ -1,4 +1,5 @@
-//! What goes into a model and is repeated in its events: earlier messages with their thoughts, and the user's own words.
+//! What goes into a model and is repeated in its events: earlier messages with their thoughts, and the user's own
+//! words.
 
 use super::{Hide, rules, through};
 use weir::dialect::Dialect;

@@ -1,5 +1,5 @@
-//! Checks the metrics page: `docs/metrics.md` lists exactly its families, with their types, and a scraper gets the format
-//! that it asks for.
+//! Checks the metrics page: `docs/metrics.md` lists exactly its families, with their types, and a scraper gets the
+//! format that it asks for.
 
 use std::collections::BTreeMap;
 

@@ -25,7 +25,7 @@ fn plain(event: &str) -> String {
     format!("data: {event}\n\n")
 }
 
-/// As the OpenAI Agents SDK wraps an event.
+/// Writes an event as the OpenAI Agents SDK wraps it.
 fn wrapped(event: &str) -> String {
     format!("data: {{\"type\":\"raw_response_event\",\"data\":{event}}}\n\n")
 }
@@ -177,7 +177,7 @@ fn silence_after_the_last_word_is_a_good_end() {
     agent.closed();
 }
 
-/// The same last word, and then the connection breaks.
+/// The agent says its last word, and then the connection breaks.
 #[test]
 fn a_body_that_breaks_after_the_last_word_is_broken() {
     let address = Upstream::start().serve(|mut agent| {
@@ -194,7 +194,7 @@ fn a_body_that_breaks_after_the_last_word_is_broken() {
     assert_eq!(weir.ended()["outcome"], "truncated");
 }
 
-/// The same last word, and a body that ends as it should.
+/// The agent says its last word, and its body ends as it should.
 #[test]
 fn a_body_that_ends_after_the_last_word_is_whole_without_a_sentinel() {
     let address = Upstream::start().serve(|mut agent| {

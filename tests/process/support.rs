@@ -29,7 +29,7 @@ impl Weir {
         Self::start_with(yaml, upstream, &[])
     }
 
-    /// The same, with these environment variables.
+    /// Starts Weir with these environment variables.
     pub(crate) fn start_with(
         yaml: &str,
         upstream: SocketAddr,

@@ -1,5 +1,5 @@
-//! The protocol of WebSockets (RFC 6455), case by case, against the bridge of a real process: framing, fragmentation, UTF-8,
-//! control frames, reserved bits, close handshakes and limits.
+//! The protocol of WebSockets (RFC 6455), case by case, against the bridge of a real process: framing, fragmentation,
+//! UTF-8, control frames, reserved bits, close handshakes and limits.
 
 use std::io::Read as _;
 

@@ -160,9 +160,9 @@ def test_langchain_reads_an_anthropic_style_agent(weir, upstream, file, text, ex
     assert facts(result) == expected
 
 
-# Arguments of calls as careless models write them, in pieces, and what Anthropic's clients get. They read each beginning
-# of the arguments, and raise on what is no beginning of an object. The first call comes as the model writes it, the
-# others once it is complete.
+# Arguments of calls as careless models write them, in pieces, and what Anthropic's clients get. They read each
+# beginning of the arguments, and raise on what is no beginning of an object. The first call comes as the model writes
+# it, the others once it is complete.
 ODD_ARGUMENTS = [
     (['{"port":', '"Os'], {"port": "Os", "INVALID_JSON": '{"port":"Os'}),
     (['{"port":', ' "Oslo"}'], {"port": "Oslo"}),

@@ -17,8 +17,8 @@ from support.resume import RESUME, numbers
 from support.sse import Event
 
 CUTS = 10
-# A browser discards what a page has not read when its connection breaks. Without an event the page has no id to come back
-# with, so that many of them come before.
+# A browser discards what a page has not read when its connection breaks. Without an event the page has no id to come
+# back with, so that many of them come before.
 FIRST_CUT = 3000
 WORDS = 100
 

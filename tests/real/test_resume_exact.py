@@ -28,7 +28,8 @@ EVENTS = "text/event-stream"
 BODY = b'{"question":"?"}'
 HIDE = {"hide": {"reasoning": "drop"}}
 UI = {"reply": {"as": "ai-sdk"}}
-# The settings of the route, and what a client gets of the agent's events: all, those that are not hidden, or a translation.
+# The settings of the route, and what a client gets of the agent's events: all, those that are not hidden, or a
+# translation.
 CASES: dict[str, dict[str, Any]] = {
     "as they come": {},
     "hidden": HIDE,

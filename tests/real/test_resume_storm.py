@@ -23,8 +23,8 @@ pytestmark = [pytest.mark.alone, pytest.mark.drill, pytest.mark.slow]
 ATTEMPTS = 3
 # The clients of this test take most of the time of the machine: 5,000 connections and their first events.
 P99_MS = 2000
-# What the events of others may be late while thousands of connections end, and begin, within moments: each of them takes its
-# turn of the thread, so this is not the doubling that other neighbours are held to.
+# What the events of others may be late while thousands of connections end, and begin, within moments: each of them
+# takes its turn of the thread, so this is not the doubling that other neighbours are held to.
 OTHERS_P99_MS = 120
 MIB = 1 << 20
 # How long the delay of other streams is measured: from before the cut until after the last has come back.

@@ -223,7 +223,7 @@ fn every_target_shows_the_same_text() {
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
-/// The same conversation in each form, as the clients of each were seen to accept it.
+/// One conversation in each form, as the clients of each were seen to accept it.
 #[test]
 fn a_conversation_is_written_as_expected() {
     let folder = std::path::Path::new("tests/replies/data");

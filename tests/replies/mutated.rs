@@ -1,5 +1,5 @@
-//! Recorded streams in which events are left out, repeated or swapped, and values are replaced: as an agent sends them that
-//! breaks the rules of its dialect.
+//! Recorded streams in which events are left out, repeated or swapped, and values are replaced: as an agent sends them
+//! that breaks the rules of its dialect.
 
 use std::sync::OnceLock;
 

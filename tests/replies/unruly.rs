@@ -223,8 +223,8 @@ fn a_code_is_text_whatever_it_was() {
     }
 }
 
-/// Readings look at as much of a value as they need. What is passed on must be a value all the same, or it would break the
-/// client's event.
+/// Readings look at as much of a value as they need. What is passed on must be a value all the same, or it would break
+/// the client's event.
 #[test]
 fn what_is_nearly_json_is_passed_on_as_text() {
     for dialect in [Dialect::A2a, Dialect::Opaque, Dialect::Mcp] {

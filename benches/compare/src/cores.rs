@@ -1,9 +1,10 @@
-//! Weir with several numbers of workers, each worker pinned to a core: what an event costs then, and how the streams are
-//! spread over the workers.
+//! Weir with several numbers of workers, each worker pinned to a core: what an event costs then, and how the streams
+//! are spread over the workers.
 //!
-//! A machine with few cores cannot show how Weir scales. It shows what stops a proxy from scaling: cost that grows with the
-//! number of threads, because they share data, and workers that have more streams than others. More workers than cores take
-//! turns on a core, and each turn is paid for by a cold cache, so they cost somewhat more than they would on their own.
+//! A machine with few cores cannot show how Weir scales. It shows what stops a proxy from scaling: cost that grows with
+//! the number of threads, because they share data, and workers that have more streams than others. More workers than
+//! cores take turns on a core, and each turn is paid for by a cold cache, so they cost somewhat more than they would on
+//! their own.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -22,7 +23,7 @@ use crate::workload::{Bench, Shape, Steady};
 const WORKER: &str = "weir-";
 /// The gauge that says how much each worker has.
 const LOAD: &str = "weir_worker_load{worker=\"";
-/// As in `paced`.
+/// The shape of `paced`.
 const PACED: Shape = Shape {
     streams: 200,
     rate: 50,

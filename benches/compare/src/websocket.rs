@@ -1,5 +1,5 @@
-//! WebSockets (RFC 6455) as far as the comparison needs them: one handshake, binary messages from the model, and the close
-//! frames of both ends.
+//! WebSockets (RFC 6455) as far as the comparison needs them: one handshake, binary messages from the model, and the
+//! close frames of both ends.
 
 use crate::stamp::{self, Stamp};
 

@@ -7,8 +7,8 @@
 //! - **Cross-site requests.** A page may send requests to an address, too, without reading the response. A request that
 //!   changes something must therefore be one that no page can send. Pages choose many fields of their requests, and can
 //!   leave out `Origin`, `Referer` and cookies. They cannot add a field of their own: the browser would first ask with
-//!   OPTIONS, which is refused. The listener's own page may stop a stream, and no more: its requests carry such a field,
-//!   and an `Origin` that is the same as their `Host`.
+//!   OPTIONS, which is refused. The listener's own page may stop a stream, and no more: its requests carry such a
+//!   field, and an `Origin` that is the same as their `Host`.
 //! - **Everyone else.** With `admin.token`, a request that changes something also needs the token.
 
 use std::net::{Ipv4Addr, Ipv6Addr};

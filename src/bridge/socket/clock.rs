@@ -40,8 +40,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         Some(taken.map_or(since, |taken| taken.max(since)))
     }
 
-    /// Waits for the next deadline, and acts on it. The timer is reset only when it has fired, or for a deadline that is
-    /// earlier.
+    /// Waits for the next deadline, and acts on it. The timer is reset only when it has fired, or for a deadline that
+    /// is earlier.
     pub(super) fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let now = Instant::now();

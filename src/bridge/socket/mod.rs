@@ -1,7 +1,7 @@
 //! One WebSocket: reads what the client says, gives each of its runs a turn, and ends for one reason.
 
 mod clock;
-mod hear;
+mod on_message;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use clock::NEVER;
 /// Most runs and streams of a socket at the same time.
 const MAX_RUNS: usize = 8;
 /// How long the client may take to answer a close frame.
-const FAREWELL: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Most messages that are read in one turn of the task.
 const TURN_MESSAGES: usize = 16;
 /// Most bytes that are sent in one turn, unless one event is larger.
@@ -36,7 +36,7 @@ const TURN_BYTES: usize = 64 * 1024;
 #[derive(Clone, Copy, Debug)]
 struct Ending {
     why: Why,
-    /// It is over by then.
+    /// When the bridge is over at the latest.
     until: Instant,
     /// The client is heard until it answers. After what cannot be understood it is not.
     hears: bool,
@@ -76,8 +76,8 @@ impl<S> std::fmt::Debug for Socket<S> {
 }
 
 impl<S> Socket<S> {
-    /// Begins a bridge. `early` are the bytes that followed the client's request. `conn` is the client's connection, if it
-    /// carries nothing else.
+    /// Begins a bridge. `early` are the bytes that followed the client's request. `conn` is the client's connection, if
+    /// it carries nothing else.
     pub(crate) fn new(
         client: S,
         early: Vec<u8>,
@@ -198,7 +198,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 Ok(Came::Sign) => {}
                 Ok(Came::Text(text)) => {
                     if self.ending.is_none() {
-                        self.hear(cx, &text);
+                        self.on_message(cx, &text);
                     }
                 }
                 Err(Gone::Closed | Gone::Left) => return false,
@@ -278,7 +278,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         }
         self.ending = Some(Ending {
             why,
-            until: Instant::now() + FAREWELL,
+            until: Instant::now() + CLOSE_TIMEOUT,
             hears: matches!(
                 why,
                 Why::Binary

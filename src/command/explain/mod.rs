@@ -1,5 +1,5 @@
-//! `weir replay --explain`: reports how Weir reads a recording. The bytes go through the pipeline of a live stream, read by
-//! read, with the times of the recording.
+//! `weir replay --explain`: reports how Weir reads a recording. The bytes go through the pipeline of a live stream,
+//! read by read, with the times of the recording.
 
 mod facts;
 mod hiding;

@@ -9,10 +9,10 @@ use http::Uri;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, split};
 use tokio::time::Instant;
 
-use super::asked::Asked;
 use super::book::Book;
 use super::exchange::Exchange;
 use super::place::Place;
+use super::sent_request::SentRequest;
 use super::{Problem, failed, usage};
 use crate::cli::Record;
 use crate::command::input;
@@ -95,9 +95,9 @@ impl Ask {
         }
         bytes.extend(b"\r\n");
         bytes.extend(&self.body);
-        let mut asked = Asked::new(self.head);
-        asked.hear(&self.body);
-        let asked = Mutex::new(asked);
+        let mut request = SentRequest::new(self.head);
+        request.read(&self.body);
+        let request = Mutex::new(request);
         // A server that refuses the request need not read it: its answer counts, whenever it comes.
         let mut sending = pin!(async {
             to.write_all(&bytes).await?;
@@ -111,13 +111,13 @@ impl Ask {
                 read = from.read(&mut buffer) => read,
                 done = &mut sending, if sent.is_none() => {
                     sent = Some(done);
-                    exchange.get_or_insert_with(|| Exchange::new(book, &asked, Instant::now()));
+                    exchange.get_or_insert_with(|| Exchange::new(book, &request, Instant::now()));
                     continue;
                 }
                 () = book.over() => return Ok(()),
             };
             let now = Instant::now();
-            let exchange = exchange.get_or_insert_with(|| Exchange::new(book, &asked, now));
+            let exchange = exchange.get_or_insert_with(|| Exchange::new(book, &request, now));
             match read {
                 Ok(0) if exchange.may_close() => {
                     exchange.end(Ending::Clean, None, now);

@@ -4,8 +4,8 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::time::Instant;
 
-use super::asked::Asked;
 use super::book::{Book, Heads};
+use super::sent_request::SentRequest;
 use crate::recording::message::Malformed;
 use crate::recording::response_reader::{Found, ResponseReader};
 use crate::recording::{Ending, MALFORMED, UPGRADED};
@@ -13,7 +13,7 @@ use crate::recording::{Ending, MALFORMED, UPGRADED};
 /// One request and its response.
 pub(super) struct Exchange<'a> {
     book: &'a Book,
-    asked: &'a Mutex<Asked>,
+    request: &'a Mutex<SentRequest>,
     reader: ResponseReader,
     sent: Instant,
     /// The number in the file, once the head has come.
@@ -26,11 +26,11 @@ pub(super) struct Exchange<'a> {
 
 impl<'a> Exchange<'a> {
     /// Begins an exchange whose request was sent at `sent`.
-    pub(super) fn new(book: &'a Book, asked: &'a Mutex<Asked>, sent: Instant) -> Self {
-        let method = lock(asked).head.method.clone();
+    pub(super) fn new(book: &'a Book, request: &'a Mutex<SentRequest>, sent: Instant) -> Self {
+        let method = lock(request).head.method.clone();
         Self {
             book,
-            asked,
+            request,
             reader: ResponseReader::new(method),
             sent,
             number: None,
@@ -46,7 +46,7 @@ impl<'a> Exchange<'a> {
     pub(super) fn take(&mut self, bytes: &[u8], now: Instant) -> Result<usize, Malformed> {
         let Self {
             book,
-            asked,
+            request,
             reader,
             sent,
             number,
@@ -57,10 +57,10 @@ impl<'a> Exchange<'a> {
             Found::Head(head, framing) => {
                 *status = Some(head.status);
                 *closes = head.closes();
-                let asked = lock(asked);
+                let request = lock(request);
                 let heads = Heads {
-                    request: &asked.head,
-                    asks_for: asked.dialect(),
+                    request: &request.head,
+                    asks_for: request.dialect(),
                     response: head,
                     framing,
                 };
@@ -122,7 +122,7 @@ impl<'a> Exchange<'a> {
 }
 
 /// Locks what is known about the request.
-pub(super) fn lock(asked: &Mutex<Asked>) -> std::sync::MutexGuard<'_, Asked> {
+pub(super) fn lock(request: &Mutex<SentRequest>) -> std::sync::MutexGuard<'_, SentRequest> {
     // Each change is complete when the lock is released, so a poisoned lock is harmless.
-    asked.lock().unwrap_or_else(PoisonError::into_inner)
+    request.lock().unwrap_or_else(PoisonError::into_inner)
 }

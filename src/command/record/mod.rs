@@ -1,14 +1,14 @@
 //! `weir record`: writes what an agent answers to a file, with the time of every read.
 //!
-//! Either one request is sent (`ask`), or Weir stands between clients and an agent as a tap (`tap`). Both pass what comes
-//! from the agent to an `exchange::Exchange`, which writes it to the `book::Book`.
+//! Either one request is sent (`ask`), or Weir stands between clients and an agent as a tap (`tap`). Both pass what
+//! comes from the agent to an `exchange::Exchange`, which writes it to the `book::Book`.
 
 mod ask;
-mod asked;
 mod book;
 mod exchange;
 mod file;
 mod place;
+mod sent_request;
 mod tap;
 
 use std::sync::Arc;

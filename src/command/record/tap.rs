@@ -12,10 +12,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::asked::Asked;
 use super::book::Book;
 use super::exchange::{Exchange, lock};
 use super::place::{Place, Wire};
+use super::sent_request::SentRequest;
 use super::{Problem, failed, usage};
 use crate::config::{self, Address, Endpoint};
 use crate::recording::message::{BodyReader, RequestHead, request_head};
@@ -162,15 +162,15 @@ impl Connection {
         head: RequestHead,
         bytes: &[u8],
     ) -> After {
-        let request = match BodyReader::of_request(&head) {
-            Ok(request) => request,
+        let body = match BodyReader::of_request(&head) {
+            Ok(body) => body,
             Err(malformed) => {
                 refuse(client, "400 Bad Request", &malformed.to_string()).await;
                 return After::Closes;
             }
         };
         let closes = head.closes();
-        let asked = Mutex::new(Asked::new(head));
+        let request = Mutex::new(SentRequest::new(head));
         let upgraded = AtomicBool::new(false);
         let (client_read, mut client_write) = client.split();
         let (agent_read, mut agent_write) = tokio::io::split(wire);
@@ -178,13 +178,13 @@ impl Connection {
         let _ = agent_write.write_all(bytes).await;
         let _ = agent_write.flush().await;
         let sent = Instant::now();
-        let mut exchange = Exchange::new(&self.book, &asked, sent);
+        let mut exchange = Exchange::new(&self.book, &request, sent);
         let mut upload = Upload {
             client: client_read,
             agent: agent_write,
             buffer,
-            body: request,
-            asked: &asked,
+            body,
+            request: &request,
             upgraded: &upgraded,
         };
         let outcome = tokio::select! {
@@ -195,7 +195,7 @@ impl Connection {
         drop(upload);
         let now = Instant::now();
         if !exchange.has_head() {
-            self.say_missing(&lock(&asked).head, outcome.before_a_head());
+            self.say_missing(&lock(&request).head, outcome.before_a_head());
         }
         match outcome {
             Download::Done => {
@@ -317,7 +317,7 @@ struct Upload<'a, C, A> {
     /// Bytes of the client that were not passed on yet.
     buffer: &'a mut Vec<u8>,
     body: BodyReader,
-    asked: &'a Mutex<Asked>,
+    request: &'a Mutex<SentRequest>,
     upgraded: &'a AtomicBool,
 }
 
@@ -333,7 +333,7 @@ impl<C: AsyncRead + Unpin, A: AsyncWrite + Unpin> Upload<'_, C, A> {
                     ready.len()
                 } else {
                     let taken = self.body.take(&ready);
-                    lock(self.asked).hear(&taken.body);
+                    lock(self.request).read(&taken.body);
                     if taken.broken.is_some() {
                         return;
                     }

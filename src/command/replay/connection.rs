@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::pick::Picks;
-use super::play::{Asked, Manner, Outcome, play};
+use super::play::{Manner, Outcome, RequestFacts, play};
 use super::script::Script;
 use crate::recording::lists;
 use crate::recording::message::{BodyReader, RequestHead, request_head};
@@ -51,7 +51,7 @@ impl Stage {
             let Some(script) = self.scripts.get(index) else {
                 return;
             };
-            let asked = Asked {
+            let facts = RequestFacts {
                 at: Instant::now(),
                 closes: head.closes(),
                 is_old: head.is_old,
@@ -59,7 +59,7 @@ impl Stage {
             };
             let (mut from, mut to) = client.split();
             let outcome = tokio::select! {
-                outcome = play(&mut to, script, &self.manner, asked) => outcome,
+                outcome = play(&mut to, script, &self.manner, facts) => outcome,
                 () = left(&mut from, &mut buffer) => Outcome::Gone,
             };
             match outcome {

@@ -55,8 +55,8 @@ impl Picks {
         }
     }
 
-    /// Returns the index of the exchange for a request: of those with its method and path the next one, and otherwise the
-    /// next one of the file. After the last comes the first again.
+    /// Returns the index of the exchange for a request: of those with its method and path the next one, and otherwise
+    /// the next one of the file. After the last comes the first again.
     pub(super) fn pick(&self, method: &str, path: &str) -> usize {
         let group = self
             .groups

@@ -17,7 +17,7 @@ use crate::recording::Ending;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Closes,
-    /// It cannot be written to.
+    /// The connection cannot be written to.
     Gone,
     Resets,
     Stays,
@@ -25,7 +25,7 @@ pub(super) enum Outcome {
 
 /// The facts of the request that a response depends on.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asked {
+pub(super) struct RequestFacts {
     /// When all of it had come.
     pub(super) at: Instant,
     /// The client closes the connection after the response.
@@ -48,22 +48,22 @@ pub(super) async fn play(
     out: &mut (impl AsyncWrite + Unpin),
     script: &Script,
     manner: &Manner,
-    asked: Asked,
+    request: RequestFacts,
 ) -> Outcome {
     let faults = &manner.faults;
     let player = Player {
         out,
         script,
         manner,
-        asked,
-        delimiter: script.delimiter(asked.is_old),
+        request,
+        delimiter: script.delimiter(request.is_old),
         gzip: script.gzip.then(Gzip::new),
         sent: 0,
     };
     let playing = async {
         tokio::select! {
             biased;
-            () = due(faults.stall, asked.at) => pending().await,
+            () = due(faults.stall, request.at) => pending().await,
             outcome = player.run() => match outcome {
                 Ok(outcome) => outcome,
                 Err(Stop::Fault(outcome)) => outcome,
@@ -73,8 +73,8 @@ pub(super) async fn play(
     };
     tokio::select! {
         biased;
-        () = due(faults.reset, asked.at) => Outcome::Resets,
-        () = due(faults.cut, asked.at) => Outcome::Closes,
+        () = due(faults.reset, request.at) => Outcome::Resets,
+        () = due(faults.cut, request.at) => Outcome::Closes,
         outcome = playing => outcome,
     }
 }
@@ -104,7 +104,7 @@ struct Player<'a, W> {
     out: &'a mut W,
     script: &'a Script,
     manner: &'a Manner,
-    asked: Asked,
+    request: RequestFacts,
     delimiter: Delimiter,
     gzip: Option<Gzip>,
     /// How many bytes of the body were sent.
@@ -114,7 +114,7 @@ struct Player<'a, W> {
 impl<W: AsyncWrite + Unpin> Player<'_, W> {
     async fn run(mut self) -> Result<Outcome, Stop> {
         let script = self.script;
-        let closes = self.asked.closes || script.closes(self.delimiter);
+        let closes = self.request.closes || script.closes(self.delimiter);
         self.wait(script.head_at).await;
         let head = script.head(self.delimiter, closes);
         self.out.write_all(&head).await?;
@@ -124,7 +124,7 @@ impl<W: AsyncWrite + Unpin> Player<'_, W> {
         } else {
             Outcome::Stays
         };
-        if self.asked.is_head || script.is_empty {
+        if self.request.is_head || script.is_empty {
             return Ok(after);
         }
         self.fail_if_due().await?;
@@ -168,7 +168,7 @@ impl<W: AsyncWrite + Unpin> Player<'_, W> {
         let slow = self.manner.faults.slow_head.unwrap_or_default();
         let delay = slow.saturating_add(self.manner.speed.delay(micros));
         if !delay.is_zero() {
-            sleep_until(later(self.asked.at, delay)).await;
+            sleep_until(later(self.request.at, delay)).await;
         }
     }
 
@@ -273,7 +273,7 @@ mod tests {
         };
         let script = script(&manner.faults, loops);
         let at = Instant::now();
-        let asked = Asked {
+        let request = RequestFacts {
             at,
             closes: false,
             is_old: false,
@@ -281,7 +281,7 @@ mod tests {
         };
         let mut out = Vec::new();
         let limit = Duration::from_secs(3600);
-        let outcome = tokio::time::timeout(limit, play(&mut out, &script, &manner, asked)).await;
+        let outcome = tokio::time::timeout(limit, play(&mut out, &script, &manner, request)).await;
         let text = String::from_utf8_lossy(&out).into_owned();
         let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
         (body.to_owned(), outcome.ok(), at.elapsed().as_secs_f64())

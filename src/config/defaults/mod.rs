@@ -159,11 +159,12 @@ pub(crate) const MAX_CONNECTIONS_WHY: &str = "Somewhat below half the limit of o
 /// Most requests that `limits.max_requests: auto` allows, unless `limits.max_streams` is set to more than half of it.
 pub(crate) const MAX_REQUESTS: usize = 20_000;
 /// `limits.max_requests`
-pub(crate) const MAX_REQUESTS_WHY: &str = "As many as there are file descriptors for connections to agents: somewhat below half the limit of open files (100 requests share one if all upstreams use HTTP/2). At most 20000, or twice `limits.max_streams` if that is more.";
+pub(crate) const MAX_REQUESTS_WHY: &str =
+    "Somewhat below half the limit of open files, because each call to an agent needs one.";
 /// `limits.max_detached: auto` is `limits.max_requests` divided by this.
 pub(crate) const DETACHED_PART: usize = 10;
 /// `limits.max_detached`
-pub(crate) const MAX_DETACHED_WHY: &str = "A tenth of `limits.max_requests`, at least 1. Such calls must not take the place of clients that wait.";
+pub(crate) const MAX_DETACHED_WHY: &str = "A tenth of `limits.max_requests`, so that such calls do not take the place of clients that wait.";
 /// `limits.memory`
 pub(crate) const MEMORY_WHY: &str = "The memory limit of the container or service (its control group). Reclaimable page cache does not count as used. Without such a limit, memory is not limited.";
 /// `limits.max_streams`

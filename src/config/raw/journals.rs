@@ -3,13 +3,13 @@
 use std::marker::PhantomData;
 
 use super::{GIB, KIB, UpstreamTls, size};
+use crate::config::choices::{self, Servers};
 use crate::config::defaults as preset;
 use crate::config::group::{Section, group};
 use crate::config::number::Size;
 use crate::config::redis_url::{self, RedisUrl};
 use crate::config::secret::{self, Source};
 use crate::config::text::{OneOf, Text};
-use crate::config::words::{self, Servers};
 use crate::config::wrap::{OneOrMany, OrNull};
 
 group! {
@@ -20,7 +20,7 @@ group! {
         total_bytes: Size = size(preset::JOURNALS, 1024 * KIB, 1024 * GIB);
         /// Where journals are kept: `memory` is that of the process, `redis` is a server that several processes share.
         /// Builds without the cargo feature `redis` accept only `memory`.
-        store: OneOf<bool> = OneOf { words: words::STORES.to_vec(), preset: preset::STORE };
+        store: OneOf<bool> = OneOf { choices: choices::STORES.to_vec(), preset: preset::STORE };
         /// The Redis or Valkey servers of `store: redis`.
         redis: Section<Redis> = Section(PhantomData);
     }
@@ -38,7 +38,7 @@ group! {
         /// What the URLs name: `standalone` is one server, `cluster` nodes of a Redis Cluster, `sentinel` the sentinels
         /// that know the primary.
         mode: OneOf<Servers> =
-            OneOf { words: words::SERVERS.to_vec(), preset: preset::REDIS_MODE };
+            OneOf { choices: choices::SERVERS.to_vec(), preset: preset::REDIS_MODE };
         /// Name by which the sentinels know the primary.
         master: OrNull<Text<String>> =
             OrNull {

@@ -2,8 +2,8 @@
 //! from this table.
 //!
 //! The doc comment of a key is the sentence that operators read in the docs and in their editor. `policy` has the
-//! sections of `defaults`, `resume` and `journals` what streams are resumed with, `route` the conditions of a route, and
-//! this file everything else.
+//! sections of `defaults`, `resume` and `journals` what streams are resumed with, `route` the conditions of a route,
+//! and this file everything else.
 
 mod journals;
 mod policy;
@@ -25,6 +25,7 @@ use std::time::Duration;
 use http::HeaderName;
 
 use crate::config::address;
+use crate::config::choices;
 use crate::config::collector;
 use crate::config::defaults::{self as preset, Preset};
 use crate::config::group::{Named, Section, Sections, group, label};
@@ -34,7 +35,6 @@ use crate::config::number::{Count, Share, Size, Time};
 use crate::config::secret::{self, Source};
 use crate::config::talk::{self, Message};
 use crate::config::text::{Flag, OneOf, Text};
-use crate::config::words;
 use crate::config::wrap::{Fields, OneOrMany, OrAuto, OrNull, OrOff, Preferred};
 use crate::config::{Address, Endpoint, LogAccess, LogFormat, Opening, Roots};
 
@@ -97,15 +97,15 @@ group! {
                 inner: Text { preset: Some(preset::ADMIN_LISTEN), ..listen_text() },
                 off: None,
             };
-        /// Host names by which the listener may be asked, besides addresses and `localhost`: a name, or a list of names,
-        /// without ports. Requests with another `Host` get 403, except for `/healthz` and `/readyz`.
+        /// Host names by which the listener may be asked, besides addresses and `localhost`: a name, or a list of
+        /// names, without ports. Requests with another `Host` get 403, except for `/healthz` and `/readyz`.
         hosts: OrNull<OneOrMany<Text<String>>> =
             OrNull {
                 inner: OneOrMany { inner: Text { form: "a host name", parse: address::host_name, preset: None } },
                 why: preset::ADMIN_HOSTS_WHY,
             };
-        /// Token that requests which change something (`/drain`) must carry as `Authorization: Bearer`. Says where it is
-        /// read from: `env:NAME` is an environment variable, `file:PATH` is a file.
+        /// Token that requests which change something (`/drain`) must carry as `Authorization: Bearer`. Says where it
+        /// is read from: `env:NAME` is an environment variable, `file:PATH` is a file.
         token: OrNull<Text<Source>> =
             OrNull {
                 inner: Text { form: "`env:NAME` or `file:PATH`", parse: secret::source, preset: None },
@@ -120,7 +120,7 @@ group! {
         /// Log format: `json` writes one object per line, `text` is meant for people, `auto` chooses `text` on a
         /// terminal and `json` otherwise.
         format: OneOf<LogFormat> =
-            OneOf { words: words::LOG_FORMATS.to_vec(), preset: preset::LOG_FORMAT };
+            OneOf { choices: choices::LOG_FORMATS.to_vec(), preset: preset::LOG_FORMAT };
         /// Log level: `off`, `error`, `warn`, `info`, `debug` or `trace`, or filter directives such as
         /// `info,weir::config=debug`.
         level: Text<String> =
@@ -129,10 +129,10 @@ group! {
                 parse: address::log_level,
                 preset: Some(preset::LOG_LEVEL),
             };
-        /// Which requests get a line: `all`, `streams` (streams, WebSockets, clients that came back to a stream, and what
-        /// did not end well), or `errors` (only what did not end well).
+        /// Which requests get a line: `all`, `streams` (streams, WebSockets, clients that came back to a stream, and
+        /// what did not end well), or `errors` (only what did not end well).
         access: OneOf<LogAccess> =
-            OneOf { words: words::LOG_ACCESSES.to_vec(), preset: preset::LOG_ACCESS };
+            OneOf { choices: choices::LOG_ACCESSES.to_vec(), preset: preset::LOG_ACCESS };
     }
 }
 
@@ -164,18 +164,18 @@ group! {
         /// Share of the traces beginning at Weir that are recorded. Traces that begin at a caller keep the caller's
         /// sampling decision.
         sample: Share = Share { preset: preset::SAMPLE };
-        /// Whether metrics of finished streams are exported as well, by the names of the OpenTelemetry GenAI conventions.
-        /// Builds without the cargo feature `otel` accept only `false`.
+        /// Whether metrics of finished streams are exported as well, by the names of the OpenTelemetry GenAI
+        /// conventions. Builds without the cargo feature `otel` accept only `false`.
         metrics: Flag = Flag { preset: preset::METRICS_EXPORT };
-        /// URL of the OTLP/HTTP collector of metrics. `/v1/metrics` is appended unless the URL ends with it. If `null`, it
-        /// comes from `OTEL_EXPORTER_OTLP_METRICS_ENDPOINT`, or else metrics go where the spans go.
+        /// URL of the OTLP/HTTP collector of metrics. `/v1/metrics` is appended unless the URL ends with it. If `null`,
+        /// it comes from `OTEL_EXPORTER_OTLP_METRICS_ENDPOINT`, or else metrics go where the spans go.
         metrics_endpoint: OrNull<Text<Endpoint>> =
             OrNull {
                 inner: Text { form: "a URL such as `http://collector:4318`", parse: collector::metrics_collector, preset: None },
                 why: preset::METRICS_ENDPOINT_WHY,
             };
-        /// Time between two exports of metrics. If `null`, it comes from `OTEL_METRIC_EXPORT_INTERVAL` (milliseconds), or
-        /// else it is 1m.
+        /// Time between two exports of metrics. If `null`, it comes from `OTEL_METRIC_EXPORT_INTERVAL` (milliseconds),
+        /// or else it is 1m.
         metrics_interval: OrNull<Time> =
             OrNull {
                 inner: Time { preset: preset::METRICS_INTERVAL, range: METRICS_INTERVALS },
@@ -195,8 +195,8 @@ group! {
                 inner: Text { form: "a URL such as `https://app/hooks/weir`", parse: hook_url::url, preset: None },
                 why: preset::RECORDS_WHY,
             };
-        /// Secret that requests to the webhook are signed with: `whsec_` and 24 to 64 random bytes in base64. Says where
-        /// it is read from: `env:NAME` is an environment variable, `file:PATH` is a file.
+        /// Secret that requests to the webhook are signed with: `whsec_` and 24 to 64 random bytes in base64. Says
+        /// where it is read from: `env:NAME` is an environment variable, `file:PATH` is a file.
         secret: OrNull<Text<Source>> =
             OrNull {
                 inner: Text { form: "`env:NAME` or `file:PATH`", parse: secret::source, preset: None },
@@ -210,8 +210,8 @@ group! {
                 inner: OneOrMany { inner: Text { form: "the name of a route", parse: label, preset: None } },
                 why: preset::RECORDS_ROUTES_WHY,
             };
-        /// Header by which a caller says what the record contains as `metadata`, up to 4 KiB. It is not passed on to the
-        /// agent.
+        /// Header by which a caller says what the record contains as `metadata`, up to 4 KiB. It is not passed on to
+        /// the agent.
         metadata: Text<HeaderName> =
             Text { form: "the name of a header", parse: hook_url::field, preset: Some(preset::METADATA) };
         /// Maximum size of the text in a record, and of everything else that was said. A record that leaves something
@@ -242,15 +242,13 @@ group! {
                 inner: count(Preset { value: 0, why: "" }, 1, 1_000_000),
                 why: preset::MAX_CONNECTIONS_WHY,
             };
-        /// Maximum number of simultaneous requests of every kind, streams included. Further ones are rejected with 503,
-        /// and so are those of an HTTP/2 connection beyond its share, which depends on how many are free.
+        /// Maximum number of simultaneous requests of every kind, streams included. Further ones are rejected with 503.
         max_requests: OrAuto<Count> =
             OrAuto {
                 inner: count(Preset { value: 0, why: "" }, 1, 1_000_000),
                 why: preset::MAX_REQUESTS_WHY,
             };
-        /// Maximum number of calls to agents that continue although their client has left (MCP). Beyond it, leaving
-        /// cancels the call. One client address gets at most half of them. They count as requests, too.
+        /// Maximum number of calls to agents that continue although their client has left (MCP).
         max_detached: OrAuto<Count> =
             OrAuto {
                 inner: count(Preset { value: 0, why: "" }, 0, 1_000_000),
@@ -285,10 +283,7 @@ group! {
 group! {
     /// One upstream, `upstreams.<name>`.
     Upstream requires ["endpoints"] {
-        /// URLs of interchangeable agents: `http://`, `https://`, `dns+http://`, `dns+https://` or `unix:/path`. Host
-        /// names are resolved for each new connection. A path in the URL is put in front of each request path. Agents that
-        /// speak only WebSocket have `ws://`, `wss://` or `ws+unix:/path`; a path in their URL takes the place of the
-        /// request's.
+        /// URLs of interchangeable agents: HTTP, HTTPS, WebSocket or Unix socket.
         endpoints: OneOrMany<Text<Endpoint>> =
             OneOrMany {
                 inner: Text { form: "a URL such as `http://127.0.0.1:8000`", parse: address::agent, preset: None },
@@ -316,8 +311,8 @@ group! {
 group! {
     /// The section `upstreams.<name>.websocket`.
     Talk {
-        /// First message to the agent: JSON in which the value `$body` stands for the body of the request. `null` sends the
-        /// body as it is.
+        /// First message to the agent: JSON in which the value `$body` stands for the body of the request. `null` sends
+        /// the body as it is.
         open: OrNull<Message<Opening>> =
             OrNull { inner: Message { parse: Opening::parse }, why: preset::TALK_OPEN_WHY };
         /// Message that the agent gets before the WebSocket is closed because the client has left, such as
@@ -332,7 +327,7 @@ group! {
     UpstreamTls {
         /// Trusted certificate authorities: `bundled` is Mozilla's list, `system` is the certificate store of the
         /// machine, `none` trusts only `ca_file`.
-        roots: OneOf<Roots> = OneOf { words: words::ROOTS.to_vec(), preset: preset::ROOTS };
+        roots: OneOf<Roots> = OneOf { choices: choices::ROOTS.to_vec(), preset: preset::ROOTS };
         /// PEM file with additional trusted certificate authorities.
         ca_file: OrNull<Text<PathBuf>> = maybe_file();
         /// PEM file with the client certificate chain. Requires `key`.

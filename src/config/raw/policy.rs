@@ -8,11 +8,11 @@ use serde_json::json;
 use super::resume::{Leave, Resume};
 use super::websocket::WordOrSection;
 use super::{GIB, HOUR, KIB, MINUTES_10, MS, count, size, time};
+use crate::config::choices::{self, Marker};
 use crate::config::defaults::{self as preset, Preset};
 use crate::config::group::{Section, Switch, group};
 use crate::config::number::{Count, Size, Time};
 use crate::config::text::{Flag, OneOf, Text, Unbuilt};
-use crate::config::words::{self, Marker};
 use crate::config::wrap::{OneOrMany, OrNull, OrOff};
 use crate::dialect::Choice;
 use crate::filter::Hide as HideMode;
@@ -27,7 +27,7 @@ group! {
     /// The section `defaults`, and the same keys in a route.
     Policy {
         /// Dialect of the streams: the protocol and event format of the agent. `auto` detects it.
-        dialect: OneOf<Choice> = OneOf { words: words::dialects(), preset: preset::DIALECT };
+        dialect: OneOf<Choice> = OneOf { choices: choices::dialects(), preset: preset::DIALECT };
         /// Time limits of a stream. Each ends the stream with an outcome of its own.
         deadlines: Section<Deadlines> = Section(PhantomData);
         /// How long the client receives nothing before a heartbeat is sent, or `off`.
@@ -55,11 +55,11 @@ group! {
         /// Clients that come back to a stream, and several that follow one. Switched on where it is written, as in
         /// `resume: {}`; `off` switches it off again.
         resume: Switch<Resume> = Switch(PhantomData);
-        /// What happens to the agent's run when its last client disconnects: `cancel` ends it, `continue` lets it go on
-        /// to its end, `{grace: 30s}` ends it unless a client comes back in time. Others than `cancel` require `resume`.
+        /// What happens to the agent's run when its last client disconnects. Values other than `cancel` require
+        /// `resume`.
         on_disconnect: Leave = Leave;
-        /// Clients that ask for a WebSocket; see `docs/websocket.md`. The word of `mode` can stand for the section, as in
-        /// `websocket: bridge`.
+        /// Clients that ask for a WebSocket; see `docs/websocket.md`. The word of `mode` can stand for the section, as
+        /// in `websocket: bridge`.
         websocket: WordOrSection = WordOrSection;
         /// Parts of a stream that are hidden from the client.
         hide: Section<Hide> = Section(PhantomData);
@@ -77,15 +77,15 @@ group! {
 group! {
     /// The section `request`.
     Request {
-        /// The form in which clients send their requests: `ai-sdk` (`useChat`) or `ag-ui` (`RunAgentInput`). `null` passes
-        /// them on as they are.
+        /// The form in which clients send their requests: `ai-sdk` (`useChat`) or `ag-ui` (`RunAgentInput`). `null`
+        /// passes them on as they are.
         from: OrNull<OneOf<RequestForm>> =
             OrNull {
-                inner: OneOf { words: words::REQUEST_FORMS.to_vec(), preset: preset::REQUEST_FROM },
+                inner: OneOf { choices: choices::REQUEST_FORMS.to_vec(), preset: preset::REQUEST_FROM },
                 why: preset::REQUEST_WHY,
             };
         /// The form that the agent reads.
-        to: OneOf<()> = OneOf { words: words::REQUEST_TARGETS.to_vec(), preset: preset::REQUEST_TO };
+        to: OneOf<()> = OneOf { choices: choices::REQUEST_TARGETS.to_vec(), preset: preset::REQUEST_TO };
     }
 }
 
@@ -98,7 +98,7 @@ group! {
                 inner: time(preset::BATCH_DELAY, MS, Duration::from_secs(1)),
                 off: Some(preset::BATCH_WHY),
             };
-        /// They leave sooner once they have this many characters together.
+        /// Pieces leave sooner once they have this many characters together.
         max_chars: Count = count(preset::BATCH_CHARS, 1, 65_536);
     }
 }
@@ -119,24 +119,22 @@ group! {
     /// The section `reply`.
     Reply {
         /// Dialect of the client's stream: `same` passes on the agent's; the others translate it.
-        form("as"): OneOf<Option<Target>> = OneOf { words: words::replies(), preset: preset::REPLY };
-        /// Dialects that a client may ask for instead, with the header `Weir-Reply` or the query parameter `weir.reply`.
+        form("as"): OneOf<Option<Target>> = OneOf { choices: choices::replies(), preset: preset::REPLY };
+        /// Dialects that a client may ask for instead, with the header `Weir-Reply` or the query parameter
+        /// `weir.reply`.
         offer: OrNull<OneOrMany<OneOf<Option<Target>>>> =
             OrNull {
-                inner: OneOrMany { inner: OneOf { words: words::replies(), preset: preset::REPLY } },
+                inner: OneOrMany { inner: OneOf { choices: choices::replies(), preset: preset::REPLY } },
                 why: preset::OFFER_WHY,
             };
-        /// What clients of a translation are told about what is going on, where their dialect has words for it: `names`
-        /// is what the agent says; `visible` also that the model thinks although that is hidden, which tool is used,
-        /// and, instead of heartbeats, for how long the agent has been silent; `text` is the same, and clients of
-        /// `openai-chat` are told by reasoning text, the tools that the agent runs included.
-        status: OneOf<Statuses> = OneOf { words: words::STATUSES.to_vec(), preset: preset::STATUS };
-        /// Whether a client that asks for no stream gets one JSON answer made of the agent's stream. The agent is asked for
-        /// a stream, so that no deadline between Weir and the agent ever sees silence.
+        /// How much clients of a translation are told about what is going on; see `docs/replies.md`.
+        status: OneOf<Statuses> = OneOf { choices: choices::STATUSES.to_vec(), preset: preset::STATUS };
+        /// Whether a client that asks for no stream gets one JSON answer made of the agent's stream. The agent is asked
+        /// for a stream, so that no deadline between Weir and the agent ever sees silence.
         aggregate: Flag = Flag { preset: preset::AGGREGATE };
         /// What becomes of a whole JSON answer to a request that asked for a stream: `pass` passes it on, `synthesize`
         /// writes it as a stream.
-        unstream: OneOf<bool> = OneOf { words: words::UNSTREAMS.to_vec(), preset: preset::UNSTREAM };
+        unstream: OneOf<bool> = OneOf { choices: choices::UNSTREAMS.to_vec(), preset: preset::UNSTREAM };
     }
 }
 
@@ -154,9 +152,7 @@ group! {
         idle: Time = time(preset::IDLE, MS, WEEK);
         /// Maximum time between two events with content.
         progress: Time = time(preset::PROGRESS, MS, WEEK);
-        /// Maximum silence of the agent once the response may be complete: after a finish reason, a final answer or a
-        /// `done` event. The stream then ends as finished. The agent's heartbeats count as silence; further content
-        /// means that the response was not complete.
+        /// Maximum silence of the agent once the response may be complete. The stream then ends as finished.
         after_end: Time = time(preset::AFTER_END, MS, WEEK);
         /// Maximum duration of the whole stream.
         total: Time = time(preset::TOTAL, MS, WEEK);
@@ -178,7 +174,7 @@ group! {
         /// What happens when the queue is full: `drop_oldest` drops the oldest token, `block` stops reading from the
         /// agent (back-pressure), `disconnect` ends the stream as `client_stalled`.
         overflow: OneOf<Overflow> =
-            OneOf { words: words::OVERFLOWS.to_vec(), preset: preset::OVERFLOW };
+            OneOf { choices: choices::OVERFLOWS.to_vec(), preset: preset::OVERFLOW };
     }
 }
 
@@ -196,16 +192,16 @@ group! {
     Hide {
         /// What happens to reasoning: `keep` passes it on, `drop` removes it, `status` removes it and tells the client
         /// so if the dialect has an event for that.
-        reasoning: OneOf<HideMode> = OneOf { words: words::HIDES.to_vec(), preset: preset::HIDE };
+        reasoning: OneOf<HideMode> = OneOf { choices: choices::HIDES.to_vec(), preset: preset::HIDE };
         /// What happens to tool calls and their results. Takes the same values as `reasoning`.
-        tools: OneOf<HideMode> = OneOf { words: words::HIDES.to_vec(), preset: preset::HIDE };
+        tools: OneOf<HideMode> = OneOf { choices: choices::HIDES.to_vec(), preset: preset::HIDE };
         /// Markers of reasoning and tool calls in text: `auto` for all families, or a list of families (see
         /// `docs/leakage.md`) and of custom pairs, written `OPEN ... CLOSE`.
         markers: OneOrMany<Text<Marker>> =
             OneOrMany {
                 inner: Text {
                     form: "a family of markers, or `OPEN ... CLOSE`",
-                    parse: words::marker,
+                    parse: choices::marker,
                     preset: Some(preset::MARKERS),
                 },
             };

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::{DAY, GIB, KIB, MS, NONE, count, size, time};
 use crate::config::chats::{self, ChatPath};
+use crate::config::choices::{self, Credential};
 use crate::config::defaults as preset;
 use crate::config::error::{Path, Report};
 use crate::config::group::{Group, Section, group, object};
@@ -13,7 +14,6 @@ use crate::config::kind::{Kind, Shape, refuse, scalar};
 use crate::config::number::{Count, Size, Time};
 use crate::config::text::{Flag, OneOf, Text};
 use crate::config::tree::{Node, Value};
-use crate::config::words::{self, Credential};
 use crate::config::wrap::{OneOrMany, OrAuto, OrNull, OrOff};
 use crate::config::{Ids, OnDisconnect};
 
@@ -26,7 +26,7 @@ group! {
         /// Which streams get ids that clients return with: `auto` those whose clients are known to bear them, `all`
         /// every stream of server-sent events, `off` none. Every stream has `Weir-Stream-Id`.
         ids: OrOff<OneOf<Ids>> =
-            OrOff { inner: OneOf { words: words::IDS.to_vec(), preset: preset::IDS }, off: None };
+            OrOff { inner: OneOf { choices: choices::IDS.to_vec(), preset: preset::IDS }, off: None };
         /// How long the journal of a stream stays after the stream has ended.
         keep: Time = time(preset::KEEP, NONE, DAY);
         /// Maximum number of events in a journal. Beyond it, the oldest are dropped, and clients cannot return to them.
@@ -35,14 +35,14 @@ group! {
         max_bytes: Size = size(preset::JOURNAL_BYTES, KIB, GIB);
         /// Maximum number of clients that follow one stream at the same time, on each instance.
         max_viewers: Count = count(preset::MAX_VIEWERS, 1, 1_024);
-        /// What a client must show to return to a stream, as the request that started it did: `auto` is every
-        /// credential of that request; or headers and cookies that count, as `header:NAME` and `cookie:NAME`.
+        /// What a client must show to return to a stream: every credential of the request that started it (`auto`), or
+        /// only these headers and cookies.
         bind: OrAuto<OneOrMany<Text<Credential>>> =
             OrAuto {
                 inner: OneOrMany {
                     inner: Text {
                         form: "`header:NAME` or `cookie:NAME`",
-                        parse: words::credential,
+                        parse: choices::credential,
                         preset: None,
                     },
                 },

@@ -6,6 +6,7 @@ use http::{HeaderValue, Method};
 
 use super::policy::Policy;
 use crate::config::address;
+use crate::config::choices;
 use crate::config::defaults as preset;
 use crate::config::error::{Path, Report};
 use crate::config::group::{Group, Section, Sections, group, label};
@@ -14,7 +15,6 @@ use crate::config::kind::Key;
 use crate::config::number::Count;
 use crate::config::text::{OneOf, Text};
 use crate::config::tree::Node;
-use crate::config::words;
 use crate::config::wrap::{Fields, OneOrMany, OrNull, field_value};
 use crate::config::{OnAgentFailure, OnAgentFinish};
 
@@ -41,10 +41,10 @@ group! {
         agents: Sections<MergeAgent> = Sections(PhantomData);
         /// When the run has finished: with the end of `all` agents, or of `any`, and the others are cancelled.
         finish: OneOf<OnAgentFinish> =
-            OneOf { words: words::AGENT_FINISHES.to_vec(), preset: preset::MERGE_FINISH };
+            OneOf { choices: choices::AGENT_FINISHES.to_vec(), preset: preset::MERGE_FINISH };
         /// What the failure of an agent means: the others `continue`, or the run fails and they `stop`.
         fail: OneOf<OnAgentFailure> =
-            OneOf { words: words::AGENT_FAILURES.to_vec(), preset: preset::MERGE_FAIL };
+            OneOf { choices: choices::AGENT_FAILURES.to_vec(), preset: preset::MERGE_FAIL };
         /// The most agents that the section may list.
         max_agents: Count = Count { preset: preset::MERGE_AGENTS, range: (1, 31) };
     }
@@ -53,7 +53,8 @@ group! {
 group! {
     /// One agent, `routes[].merge.agents[]`.
     MergeAgent requires ["name", "upstream"] {
-        /// Name of the agent in events, metrics and logs. Ids of its messages and tool calls begin with it. Must be unique.
+        /// Name of the agent in events, metrics and logs. Ids of its messages and tool calls begin with it. Must be
+        /// unique.
         name: Text<String> = Text { form: "a name", parse: label, preset: None };
         /// Name of the upstream that receives the agent's requests.
         upstream: Text<String> =

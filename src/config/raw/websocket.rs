@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{MINUTES_10, MS, count, time};
+use crate::config::choices;
 use crate::config::defaults as preset;
 use crate::config::error::{Path, Report};
 use crate::config::group::{Group, group, object};
@@ -11,27 +12,23 @@ use crate::config::number::{Count, Time};
 use crate::config::text::{Flag, OneOf, Text};
 use crate::config::tree::{Node, Value};
 use crate::config::websocket::{self, AllowedOrigin, Claimed};
-use crate::config::words;
 use crate::config::wrap::{OneOrMany, OrNull, OrOff};
 
 group! {
     /// The section `websocket`.
     WebSocket {
-        /// Who takes the WebSocket: `tunnel` asks the agent, and if it accepts, passes the bytes both ways unchanged;
-        /// `bridge` is Weir itself, which asks the agent over HTTP for each message; `off` refuses with 501. The word alone
-        /// can stand for the section. Of the deadlines, `connect`, `head`, `idle`, `client_stall` and `total` apply to a
-        /// tunnel, and all of them to each run of a bridge.
+        /// Who takes the WebSocket: `tunnel` lets the agent decide, `bridge` is Weir itself, `off` refuses with 501.
         mode: OrOff<OneOf<websocket::WebSocket>> = mode();
         /// Whether clients of a bridge acknowledge events: `optional` limits what waits for an acknowledgement once a
         /// client has sent one, `required` from the start, `off` never.
         ack: OrOff<OneOf<Claimed>> =
-            OrOff { inner: OneOf { words: words::ACKS.to_vec(), preset: preset::ACK }, off: None };
+            OrOff { inner: OneOf { choices: choices::ACKS.to_vec(), preset: preset::ACK }, off: None };
         /// How many events of a run a client may leave unacknowledged. Further ones wait in the queue.
         ack_window: Count = count(preset::ACK_WINDOW, 1, 65_536);
         /// A client that has that many, and acknowledges none for so long, gets close 1013.
         ack_timeout: Time = time(preset::ACK_TIMEOUT, MS, MINUTES_10);
-        /// Sites whose pages may open a bridge: origins such as `https://app.example.com`, `https://*.example.com`, or
-        /// `*` for all. If `null`, those of the host that the request asks for. Clients that are no browsers have none.
+        /// Sites whose pages may open a bridge, or `*` for all. `null` allows those of the host that the request asks
+        /// for.
         origins: OrNull<OneOrMany<Text<AllowedOrigin>>> =
             OrNull {
                 inner: OneOrMany {
@@ -52,7 +49,7 @@ group! {
 fn mode() -> OrOff<OneOf<websocket::WebSocket>> {
     OrOff {
         inner: OneOf {
-            words: words::WEBSOCKETS.to_vec(),
+            choices: choices::WEBSOCKETS.to_vec(),
             preset: preset::WEBSOCKET,
         },
         off: None,

@@ -1,6 +1,7 @@
 //! Finds the brackets and quotes that are open at a position of a YAML text.
 //!
-//! The parser says where it could not go on. What is wrong is often earlier: a bracket or a quote that was never closed.
+//! The parser says where it could not go on. What is wrong is often earlier: a bracket or a quote that was never
+//! closed.
 
 use crate::config::error::Place;
 
@@ -11,8 +12,8 @@ pub(crate) struct Open {
     pub(crate) brackets: Vec<(char, Place)>,
     /// The quote that the position lies in.
     pub(crate) quote: Option<(char, Place)>,
-    /// The last quote before the position that was closed in a later line than its own: where it opened, and the line in
-    /// which it was closed.
+    /// The last quote before the position that was closed in a later line than its own: where it opened, and the line
+    /// in which it was closed.
     pub(crate) long_quote: Option<(char, Place, usize)>,
 }
 

@@ -56,8 +56,8 @@ impl<'a> Rest<'a> {
         self.is_anchor_lost
     }
 
-    /// Leaves out what a mistake in `line` makes unreadable: the value of the key or the entry of a list that the line belongs
-    /// to; if that was in vain, the key itself, and then the one around it. Returns false if there is none.
+    /// Leaves out what a mistake in `line` makes unreadable: the value of the key or the entry of a list that the line
+    /// belongs to; if that was in vain, the key itself, and then the one around it. Returns false if there is none.
     pub(crate) fn leave_out(&mut self, line: usize) -> bool {
         let Some(index) = line.checked_sub(1) else {
             return false;
@@ -150,8 +150,8 @@ fn depth(line: &str) -> usize {
     indentation(line) * 2 + usize::from(is_dash)
 }
 
-/// Returns what stands for the entry that a line begins: its key or its dash, without a value. Returns `None` if the line
-/// begins none.
+/// Returns what stands for the entry that a line begins: its key or its dash, without a value. Returns `None` if the
+/// line begins none.
 fn placeholder(line: &str) -> Option<String> {
     let content = line.trim_start_matches(' ');
     let head = " ".repeat(indentation(line));

@@ -23,8 +23,8 @@ export class Reading {
   #abort = new AbortController();
   #lost = false;
 
-  // `lane` is "left" or "right", `base` what stands before the paths, `run` the name under which the agent knows the run, and
-  // `choice` says what the agent (fault) and the client do.
+  // `lane` is "left" or "right", `base` what stands before the paths, `run` the name under which the agent knows the
+  // run, and `choice` says what the agent (fault) and the client do.
   constructor({ lane, base, run, choice }) {
     Object.assign(this, { lane, base, run, choice });
     this.seen = {

@@ -1,4 +1,5 @@
-// What the measurements of a lane say. Nothing here knows which proxy a lane goes through, but that Weir gives its streams ids.
+// What the measurements of a lane say. Nothing here knows which proxy a lane goes through, but that Weir gives its
+// streams ids.
 
 // The longest wait for the first word that nobody minds.
 const AT_ONCE_MS = 1000;
@@ -14,8 +15,8 @@ const waiting = (why = "") => ({ state: "waiting", why });
 const ms = (time) => `${Math.round(time).toLocaleString("en")} ms`;
 const count = (number, word) => `${number.toLocaleString("en")} ${word}${number === 1 ? "" : "s"}`;
 
-// Each: its name, when it is judged, and the judgement. `seen` is what the client saw, `agent` what the agent says about the
-// run (or null), `now` the time since the run began.
+// Each: its name, when it is judged, and the judgement. `seen` is what the client saw, `agent` what the agent says
+// about the run (or null), `now` the time since the run began.
 const RULES = {
   route: {
     name: "Came through Weir",

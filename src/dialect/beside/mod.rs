@@ -30,7 +30,7 @@ const MAX_STAMP_BYTES: usize = 64;
 pub(super) struct Beside {
     /// A hash of those that must be equal.
     strict: Fold,
-    /// Those that may turn out to vary: hashes of the name and of the value.
+    /// The members that may turn out to vary: hashes of the name and of the value.
     loose: [(u32, u32); MAX_LOOSE],
     /// How many these are.
     len: usize,
@@ -67,7 +67,7 @@ impl Beside {
         }
     }
 
-    /// The same for a string without its quotes.
+    /// Adds a string without its quotes that may vary.
     pub(super) fn word_may_vary(&mut self, name: &[u8], word: &[u8]) {
         self.vary(name, word, word.len() <= MAX_STAMP_BYTES);
     }
@@ -222,7 +222,7 @@ struct Member {
 /// The values of a member, as hashes.
 #[derive(Debug)]
 enum Past {
-    /// It came once.
+    /// The member came once.
     Once(u32),
     /// Each value was new.
     New(Box<Window>),

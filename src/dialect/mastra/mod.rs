@@ -1,9 +1,9 @@
 //! Mastra's agent, network and workflow streams: unnamed blocks, each a chunk with `type`, `runId`, `from` and
 //! `payload`, then `[DONE]`.
 //!
-//! Read from `@mastra/core` (`stream/types`), `@mastra/hono` and `@mastra/client-js` of the repository mastra-ai/mastra.
-//! The client splits the body at empty lines and ignores every piece that does not begin with `data: `, so a comment
-//! must be a block of its own.
+//! Read from `@mastra/core` (`stream/types`), `@mastra/hono` and `@mastra/client-js` of the repository
+//! mastra-ai/mastra. The client splits the body at empty lines and ignores every piece that does not begin with
+//! `data: `, so a comment must be a block of its own.
 
 mod chunk;
 

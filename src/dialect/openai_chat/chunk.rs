@@ -47,7 +47,7 @@ pub(super) struct Chunk {
     pub(super) choice: u64,
     /// The choices of the chunk, one bit each.
     pub(super) begun: u64,
-    /// Those of them with a finish reason.
+    /// The choices with a finish reason.
     pub(super) finished: u64,
     pub(super) tool_index: u64,
     /// What must be equal before two chunks are merged: the model, citations, search results, ...
@@ -84,8 +84,8 @@ impl Chunk {
                 // Some servers give each chunk an id of its own.
                 b"id" => chunk.beside.may_vary(key, reader.raw()?),
                 b"object" | b"model" => chunk.beside.same(key, reader.raw()?),
-                // The time of the chunk, llama.cpp's measurements up to it, and the build of the server that wrote it, which
-                // changes where several serve one completion.
+                // The time of the chunk, llama.cpp's measurements up to it, and the build of the server that wrote it,
+                // which changes where several serve one completion.
                 b"created" | b"timings" | b"system_fingerprint" => reader.skip()?,
                 b"choices" => {
                     chunk.has_choices = reader.kind()? == Kind::Array;

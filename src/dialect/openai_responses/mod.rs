@@ -78,9 +78,9 @@ fn resumes(head: &RequestHead<'_>) -> bool {
     head.parts().nth(1) == Some("responses") && head.queries("stream=true")
 }
 
-/// Reports whether the path is that of OpenAI's API, `/v1/responses`, or Azure's, `/openai/responses`: what it answers is one
-/// response. Servers of agents have `/responses` alone (MLflow's), and may forward every response of a run there, and their
-/// own data after the last.
+/// Reports whether the path is that of OpenAI's API, `/v1/responses`, or Azure's, `/openai/responses`: what it answers
+/// is one response. Servers of agents have `/responses` alone (MLflow's), and may forward every response of a run
+/// there, and their own data after the last.
 fn is_api(head: &RequestHead<'_>) -> bool {
     let mut parts = head.parts().skip(usize::from(resumes(head)));
     parts.next() == Some("responses") && matches!(parts.next(), Some("openai" | "v1"))

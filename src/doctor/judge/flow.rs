@@ -12,7 +12,8 @@ const EVENT_LATE: i64 = 150_000;
 /// Events that arrive within this time arrive together, if they were sent farther apart.
 const TOGETHER: i64 = 25_000;
 
-/// How far apart the events of a quick stream are, at least. Those that were sent closer, by a busy machine, do not count.
+/// How far apart the events of a quick stream are, at least. Those that were sent closer, by a busy machine, do not
+/// count.
 const QUICK_APART: i64 = 30_000;
 
 /// An event: when it was sent, by the doctor's clock, and when it arrived.
@@ -158,8 +159,8 @@ pub(crate) fn judge(seen: &Observation, offset: Offset, judged: &mut Judged) {
     }
 }
 
-/// Finds that a hop waits a little for more before it passes on what it has: events of a slow stream arrive one by one all
-/// the same, but not those of a quick one.
+/// Finds that a hop waits a little for more before it passes on what it has: events of a slow stream arrive one by one
+/// all the same, but not those of a quick one.
 pub(crate) fn quick(seen: &Observation, offset: Offset, judged: &mut Judged) {
     let events = timed(seen, offset);
     let found = merged(&events, QUICK_APART);
@@ -176,8 +177,8 @@ pub(crate) fn quick(seen: &Observation, offset: Offset, judged: &mut Judged) {
     }
 }
 
-/// Reports whether the head of a stream came late, but well before the stream was over, and the rest flowed. Then the head
-/// is held back for another reason than buffering until the end.
+/// Reports whether the head of a stream came late, but well before the stream was over, and the rest flowed. Then the
+/// head is held back for another reason than buffering until the end.
 pub(crate) fn holds_only_the_head(seen: &Observation, offset: Offset) -> Option<i64> {
     let head = seen.head.as_ref()?;
     let took = head.at - began(seen, offset)?;

@@ -120,8 +120,8 @@ fn why(end: &End) -> String {
     }
 }
 
-/// Reports whether the second of two requests was answered only when the first was over, although that one was answered at
-/// once.
+/// Reports whether the second of two requests was answered only when the first was over, although that one was answered
+/// at once.
 fn waited_for(first: &Observation, second: &Observation) -> bool {
     let (Some(early), Some(late)) = (&first.head, &second.head) else {
         return false;

@@ -23,13 +23,13 @@ pub(crate) struct Probed {
 /// What the probe says about a client that has left in a silence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Leave {
-    /// It noticed that within the silence, after this time.
+    /// The probe noticed within the silence, after this time.
     Noticed(i64),
-    /// It noticed that only when it sent the next event, after this time.
+    /// The probe noticed only when it sent the next event, after this time.
     AtNextEvent(i64),
-    /// It sent everything that was left.
+    /// The probe did not notice: it sent the rest of the stream.
     Never,
-    /// It could not be asked.
+    /// The probe could not be asked.
     Unknown(String),
 }
 

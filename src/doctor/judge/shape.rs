@@ -1,4 +1,4 @@
-//! The shape of a response in time, whose events do not say when they were sent.
+//! The shape over time of a response whose events carry no send times.
 
 use super::super::observation::{Form, Observation, bursts_within};
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use memchr::memmem;
 
 use super::super::edit::{self, Edit};
-use super::super::redact::{Redactor, Scrubbed};
+use super::super::redact::{Redacted, Redactor};
 use super::super::scan::Visible;
 use super::super::{Filter, add, block_of, template};
 use super::leaves::is_word;
@@ -35,14 +35,14 @@ impl Filter {
         });
         let mut skip: Vec<Range<usize>> = text.pieces.iter().cloned().chain(quoted).collect();
         skip.sort_unstable_by_key(|range| range.start);
-        let mut scrubbed = self.scrub(&frame, &skip, false);
-        let changes = self.change(&frame, event, text, &scrubbed.edits, sink);
+        let mut redacted = self.redact(&frame, &skip, false);
+        let changes = self.change(&frame, event, text, &redacted.edits, sink);
         if !changes.is_empty() {
             // What describes the old text goes with it.
-            scrubbed = self.scrub(&frame, &skip, true);
+            redacted = self.redact(&frame, &skip, true);
         }
-        add(&mut self.hidden.characters, scrubbed.hidden);
-        let edits = joined(scrubbed.edits, changes);
+        add(&mut self.hidden.characters, redacted.hidden);
+        let edits = joined(redacted.edits, changes);
         let changed = (!edits.is_empty()).then(|| edit::apply(&frame, &edits));
         match changed.flatten() {
             Some(changed) => sink(
@@ -60,7 +60,7 @@ impl Filter {
     }
 
     /// Finds what must be emptied whatever the text is.
-    fn scrub(&self, frame: &Frame<'_>, skip: &[Range<usize>], traces: bool) -> Scrubbed {
+    fn redact(&self, frame: &Frame<'_>, skip: &[Range<usize>], traces: bool) -> Redacted {
         Redactor {
             reasoning: self.rules.reasoning.hides(),
             tools: self.rules.tools.hides(),
@@ -73,39 +73,39 @@ impl Filter {
         .run(frame.data())
     }
 
-    /// Scans the pieces of the text that `scrubbed` leaves, and returns how they and what repeats them change.
+    /// Scans the pieces of the text that `redacted` leaves, and returns how they and what repeats them change.
     fn change(
         &mut self,
         frame: &Frame<'_>,
         event: &Event,
         text: &Text,
-        scrubbed: &[Edit],
+        redacted: &[Edit],
         sink: &mut impl FnMut(Cow<'_, [u8]>, &Event),
     ) -> Vec<Edit> {
         let rules = Arc::clone(&self.rules);
         let data = frame.data();
-        let stays = |range: &&Range<usize>| !touches(scrubbed, range);
+        let stays = |range: &&Range<usize>| !touches(redacted, range);
         let pieces: Vec<&Range<usize>> = text.pieces.iter().filter(stays).collect();
         if pieces.is_empty() {
             return Vec::new();
         }
-        let mut lane = self.take_lane(text.lane);
-        lane.is_copy = true;
-        let before = (lane.scanner.spans, lane.scanner.hidden);
+        let mut scanned = self.take_text(text.lane);
+        scanned.is_copy = true;
+        let before = (scanned.scanner.spans, scanned.scanner.hidden);
         let mut changes = Vec::new();
         let mut said = Vec::new();
         for piece in &pieces {
             let raw = data.get((*piece).clone()).unwrap_or_default();
-            lane.restart_at_whole(&rules.marks, raw);
+            scanned.restart_at_whole(&rules.marks, raw);
             let mut visible = Visible::of(raw);
-            lane.scanner.feed(&rules.marks, raw, &mut visible);
+            scanned.scanner.feed(&rules.marks, raw, &mut visible);
             if let Some(visible) = visible.changed() {
                 changes.push(((*piece).clone(), visible));
                 said.extend_from_slice(raw);
             }
         }
-        self.note_spans(&mut lane, before.0, sink);
-        if (lane.scanner.spans, lane.scanner.hidden) != before {
+        self.note_spans(&mut scanned, before.0, sink);
+        if (scanned.scanner.spans, scanned.scanner.hidden) != before {
             let repeats = |range: &&Range<usize>| {
                 let other = data.get((*range).clone()).unwrap_or_default();
                 is_copy(other, &said)
@@ -113,7 +113,7 @@ impl Filter {
             let others = text.others.iter().filter(stays).filter(repeats);
             changes.extend(others.map(|other| (other.clone(), Vec::new())));
         }
-        lane.last = (lane.scanner.holds())
+        scanned.last = (scanned.scanner.holds())
             .then(|| {
                 // What is held leaves as the last piece of an event without anything else of this text.
                 let held = pieces.last().copied()?;
@@ -124,11 +124,11 @@ impl Filter {
                     frame,
                     event,
                     held,
-                    joined(scrubbed.to_vec(), empty.collect()),
+                    joined(redacted.to_vec(), empty.collect()),
                 )
             })
             .flatten();
-        self.put_lane(lane, sink);
+        self.put_text(scanned, sink);
         changes
     }
 }

@@ -40,9 +40,9 @@ const NAMES: [&[u8]; 11] = [
 /// The strings of a payload.
 #[derive(Debug, Default)]
 pub(super) struct Leaves {
-    /// Those that most likely are the text.
+    /// The string that most likely is the text.
     pub(super) best: Option<Leaf>,
-    /// Those beside it, which may repeat it.
+    /// The strings beside the text, which may repeat it.
     pub(super) others: Vec<Range<usize>>,
     /// A hash of the members that name the payload: texts of different names are different texts.
     pub(super) names: u64,

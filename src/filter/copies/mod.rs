@@ -81,7 +81,7 @@ impl Filter {
             .filter(|_| is_text)
             .and_then(|text| text.within(start));
         // First what is hidden whatever the text is: what is held of it leaves in an event like this one.
-        let scrubbed = Redactor {
+        let redacted = Redactor {
             reasoning: self.rules.reasoning.hides(),
             tools: self.rules.tools.hides(),
             marks: Some(&self.rules.marks),
@@ -91,15 +91,15 @@ impl Filter {
             is_state: inner.class == Class::State,
         }
         .run(frame.data());
-        add(&mut self.hidden.characters, scrubbed.hidden);
+        add(&mut self.hidden.characters, redacted.hidden);
         let text = place
-            .filter(|place| !touches(&scrubbed.edits, place))
+            .filter(|place| !touches(&redacted.edits, place))
             .and_then(|place| {
-                let moved = edit::moved(&scrubbed.edits, place.start);
+                let moved = edit::moved(&redacted.edits, place.start);
                 let at = (start + place.start).checked_add_signed(moved)?;
                 Span::new(at..at + place.len())
             });
-        let changed = (!scrubbed.edits.is_empty()).then(|| edit::apply(&frame, &scrubbed.edits));
+        let changed = (!redacted.edits.is_empty()).then(|| edit::apply(&frame, &redacted.edits));
         let frame: Cow<'f, Frame<'f>> = match changed.flatten() {
             Some(changed) => Cow::Owned(changed),
             None => frame,

@@ -7,8 +7,8 @@ const BLANKS: [&[u8]; 3] = [b"\\n", b"\\r", b"\\t"];
 /// What a Python value written as text begins with.
 const PYTHON: [&[u8]; 4] = [b"{'", b"['", b"[{'", b"('"];
 
-/// Reports whether the raw body of a JSON string is a whole JSON value or Python value again, or lines of such values or
-/// of SSE.
+/// Reports whether the raw body of a JSON string is a whole JSON value or Python value again, or lines of such values
+/// or of SSE.
 pub(super) fn holds_json(text: &[u8]) -> bool {
     let text = trimmed(text);
     if text.starts_with(b"data:") || text.starts_with(b"event:") || is_value(text) {

@@ -157,8 +157,8 @@ const DEEPSEEK: &[Rows] = &[
     ),
 ];
 
-/// Qwen-Coder, also without the `<tool_call>` around it: vLLM qwen3coder_tool_parser.py. Llama 3.1, Functionary, Hermes:
-/// llama.cpp chat-parser.cpp. MiniCPM 5: SGLang minicpm5_detector.py.
+/// Qwen-Coder, also without the `<tool_call>` around it: vLLM qwen3coder_tool_parser.py. Llama 3.1, Functionary,
+/// Hermes: llama.cpp chat-parser.cpp. MiniCPM 5: SGLang minicpm5_detector.py.
 const FUNCTION: &[Rows] = &[
     Pairs(Tool, LineStart, Value, &[("<function=", "</function>")]),
     Pairs(Tool, LineStart, Attributes, &[("<function", "</function>")]),
@@ -382,8 +382,8 @@ const THINK: &[Rows] = &[
 /// ernie45_tool_parser.py). `<tool_calls>` is one in some, and plain text for Apriel (vLLM jamba_tool_parser.py,
 /// hunyuan_a13b_tool_parser.py, llama.cpp Apriel-1.6-15b-Thinker-fixed.jinja): within a line it counts only with the
 /// list that follows it. MiniMax M2: llama.cpp unsloth-MiniMax-M2.jinja; M3: SGLang minimax_m3.py. Seed-OSS, Nemotron 2
-/// (`<TOOLCALL>`): llama.cpp chat-parser.cpp. Pangu (`[unused11]`): vLLM Ascend, openPangu's chat template. `<tool_code>`:
-/// Gemini without native calls. LongCat: vLLM longcat_tool_parser.py. Hunyuan 3: SGLang
+/// (`<TOOLCALL>`): llama.cpp chat-parser.cpp. Pangu (`[unused11]`): vLLM Ascend, openPangu's chat template.
+/// `<tool_code>`: Gemini without native calls. LongCat: vLLM longcat_tool_parser.py. Hunyuan 3: SGLang
 /// hunyuan_detector.py. K2 Horizon: SGLang k2_v3_detector.py.
 const TOOL_CALL: &[Rows] = &[
     Tags(

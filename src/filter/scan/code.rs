@@ -1,5 +1,5 @@
-//! Tells code fences from prose in Markdown: in a fence, a marker is ordinary text. In inline code it is none: a stray
-//! backtick must not keep what is to be hidden.
+//! Tells code fences from prose in Markdown: in a fence, a marker is ordinary text. In inline code, markers still
+//! count: a stray backtick must not expose what is to be hidden.
 
 /// Whether the visible text stands in a code fence, of backticks or of tildes.
 #[derive(Debug, Default)]

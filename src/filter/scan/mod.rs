@@ -12,18 +12,18 @@
 
 mod code;
 mod compare;
-mod firsts;
-mod look;
+mod first_bytes;
 mod marks;
+mod match_marker;
 mod visible;
 
 use std::task::Poll;
 
 use code::Code;
 use compare::is_blank;
-use firsts::Firsts;
-use look::Found;
+use first_bytes::FirstBytes;
 pub use marks::{Marks, React};
+use match_marker::Found;
 pub use visible::Visible;
 
 use super::json_char::JsonChar;
@@ -49,7 +49,7 @@ const ENDS: [&[u8]; 5] = [
 #[derive(Debug)]
 pub struct Scanner {
     state: State,
-    firsts: Firsts,
+    first_bytes: FirstBytes,
     /// Characters that may become a marker, as written.
     held: Vec<u8>,
     meaning: Vec<u8>,
@@ -110,7 +110,7 @@ impl Scanner {
         }
         Self {
             state,
-            firsts: Firsts::new(marks),
+            first_bytes: FirstBytes::new(marks),
             held: Vec::new(),
             meaning: Vec::new(),
             units: Vec::new(),
@@ -130,7 +130,8 @@ impl Scanner {
         }
     }
 
-    /// Lets the text begin anew after what was scanned: a marker of its beginning is a marker again. Nothing may be held.
+    /// Lets the text begin anew after what was scanned: a marker of its beginning is a marker again. Nothing may be
+    /// held.
     pub fn restart(&mut self, marks: &Marks) {
         let new = Self::new(marks);
         *self = Self {

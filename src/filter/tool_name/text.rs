@@ -36,7 +36,7 @@ const TAGS: [&[u8]; 5] = [b"call", b"function", b"invoke", b"tool", b"tool_call"
 /// How a call in text states its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::filter) enum Style {
-    /// As the first member of an object.
+    /// The name is in the first member of an object.
     Key,
     /// After a label, on the same line.
     Label,

@@ -75,9 +75,9 @@ fn any_settings() -> impl Strategy<Value = Settings> {
 }
 
 proptest! {
-    /// Whatever is read and whoever comes or leaves, the journal holds the newest events as they came, with their numbers;
-    /// each viewer gets each event once, in order, with its number; so does a tap, with the end of each read; and the
-    /// counts and the budget are exact.
+    /// Whatever is read and whoever comes or leaves, the journal holds the newest events as they came, with their
+    /// numbers; each viewer gets each event once, in order, with its number; so does a tap, with the end of each read;
+    /// and the counts and the budget are exact.
     #[test]
     fn a_hub_is_a_list_of_its_newest_events(
         chosen in any_settings(),

@@ -73,7 +73,7 @@ impl Tap for Told {
         assert!(before.is_none());
     }
 
-    fn poll_asked(&mut self, _: &mut Context<'_>) -> Poll<Asked> {
+    fn poll_control(&mut self, _: &mut Context<'_>) -> Poll<ControlMessage> {
         Poll::Pending
     }
 }

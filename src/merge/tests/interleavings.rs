@@ -1,5 +1,5 @@
-//! Ten thousand streams of agents that speak, call tools, finish and fail as they like, through queues of many sizes, to
-//! clients of many speeds, in every form that can name agents.
+//! Ten thousand streams of agents that speak, call tools, finish and fail as they like, through queues of many sizes,
+//! to clients of many speeds, in every form that can name agents.
 
 use serde_json::Value;
 

@@ -40,7 +40,8 @@ pub struct BusyHistogram {
 #[derive(Debug, Default)]
 #[repr(C, align(128))]
 struct Place {
-    /// The sum of all times, nanoseconds. It wraps: 10,000 streams that wait for their next event reach 2^64 within 22 days.
+    /// The sum of all times, nanoseconds. It wraps: 10,000 streams that wait for their next event reach 2^64 within 22
+    /// days.
     nanos: AtomicU64,
     /// How many times each bucket has, without those of the buckets before it.
     counts: [AtomicU64; BUCKETS],

@@ -1,4 +1,5 @@
-//! The places at which threads count what every event changes: one of its own for each thread, as long as there are any.
+//! The places at which threads count what every event changes: one of its own for each thread, as long as there are
+//! any.
 
 use std::cell::Cell;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
@@ -28,8 +29,8 @@ const UNKNOWN: usize = usize::MAX;
 
 /// Returns the place of this thread.
 ///
-/// Invariant: no two threads have one below [`PLACES`] at the same time. What its last thread has written there, the next
-/// one sees.
+/// Invariant: no two threads have one below [`PLACES`] at the same time. What its last thread has written there, the
+/// next one sees.
 pub(super) fn place() -> usize {
     match PLACE.get() {
         UNKNOWN => settle(),

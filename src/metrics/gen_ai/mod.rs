@@ -1,7 +1,7 @@
 //! Metrics of finished streams by the names of the OpenTelemetry GenAI conventions.
 //!
-//! They are exported over OTLP (`traces::metrics`), never scraped, and measured once per stream, at its end. Without the
-//! feature `otel`, [`GenAi`] is empty, and nothing is measured.
+//! They are exported over OTLP (`traces::metrics`), never scraped, and measured once per stream, at its end. Without
+//! the feature `otel`, [`GenAi`] is empty, and nothing is measured.
 
 #[cfg(feature = "otel")]
 mod instruments;

@@ -27,7 +27,9 @@ use super::resume;
 use super::upgrade_request::only;
 use super::{Peer, ask};
 use crate::app::App;
-use crate::bridge::{Accepted, Answer, Asked, Asking, Form, PROTOCOL, Requests, Start, is_allowed};
+use crate::bridge::{
+    Accepted, Answer, Asking, BridgeRequest, Form, PROTOCOL, Requests, Start, is_allowed,
+};
 use crate::client_conn::ClientConn;
 use crate::config::{REWRITTEN_BYTES, Route, WebSocket};
 use crate::end::End;
@@ -81,12 +83,12 @@ fn accept(
     admitted: &mut Admitted,
     parts: &request::Parts,
 ) -> Result<Response<Body>, Rejection> {
-    let Some(asked) = admitted.websocket.take() else {
+    let Some(upgrade) = admitted.websocket.take() else {
         return Err(bad("expected an upgrade to a WebSocket"));
     };
     let context = Arc::clone(&admitted.context);
     let policy = &context.route.policy;
-    check(parts, &asked.key)?;
+    check(parts, &upgrade.key)?;
     let host = parts.headers.get(header::HOST);
     let host = (parts.uri.authority().map(http::uri::Authority::as_str))
         .or_else(|| host.and_then(|host| host.to_str().ok()));
@@ -102,12 +104,12 @@ fn accept(
     let registration = registration.map_err(|full| Rejection::too_many_streams(max, full))?;
     let live = Arc::clone(&registration.live);
     let mut response = Response::new(Body::upgraded());
-    if asked.is_http2 {
+    if upgrade.is_http2 {
         *response.status_mut() = StatusCode::OK;
     } else {
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         upstream::request::upgrades(response.headers_mut());
-        if let Ok(accept) = HeaderValue::from_str(&accepting(&asked.key)) {
+        if let Ok(accept) = HeaderValue::from_str(&accepting(&upgrade.key)) {
             (response.headers_mut()).insert(header::SEC_WEBSOCKET_ACCEPT, accept);
         }
     }
@@ -193,7 +195,7 @@ struct Opened {
     certificate: Option<[u8; 32]>,
     uri: Uri,
     version: Version,
-    /// Those of the upgrade, without what belongs to it.
+    /// The headers of the upgrade, without those that belong to it.
     headers: HeaderMap,
     route: Arc<Route>,
     metrics: Arc<RouteMetrics>,
@@ -301,7 +303,8 @@ impl Opened {
     }
 }
 
-/// Returns text as one segment of a path; `None` if it would name another path, whatever its spelling (RFC 3986, 5.2.4).
+/// Returns text as one segment of a path; `None` if it would name another path, whatever its spelling (RFC 3986,
+/// 5.2.4).
 fn encoded(text: &str) -> Option<String> {
     if matches!(text, "" | "." | "..") {
         return None;
@@ -318,7 +321,7 @@ fn encoded(text: &str) -> Option<String> {
 }
 
 impl Requests for Opened {
-    fn ask(&self, asked: Asked, conn: Arc<ClientConn>) -> Asking {
+    fn ask(&self, request: BridgeRequest, conn: Arc<ClientConn>) -> Asking {
         let app = Arc::clone(&self.app);
         let peer = Peer {
             origin: self.origin.clone(),
@@ -326,8 +329,8 @@ impl Requests for Opened {
             certificate: self.certificate,
             conn,
         };
-        match asked {
-            Asked::Run {
+        match request {
+            BridgeRequest::Run {
                 form,
                 body,
                 headers,
@@ -350,7 +353,7 @@ impl Requests for Opened {
                     }
                 })
             }
-            Asked::Chat { id, headers } => {
+            BridgeRequest::Chat { id, headers } => {
                 let parts = self.chat(&id, headers);
                 Box::pin(async move {
                     let Some(parts) = parts else {
@@ -367,7 +370,7 @@ impl Requests for Opened {
                     }
                 })
             }
-            Asked::Resume { id, after } => {
+            BridgeRequest::Resume { id, after } => {
                 let target = format!("{}?after={after}", resume::path(id));
                 let parts = self.head(Method::GET, Some(&target), HeaderMap::new());
                 Box::pin(async move {
@@ -377,7 +380,7 @@ impl Requests for Opened {
                     }
                 })
             }
-            Asked::Stop { id } => {
+            BridgeRequest::Stop { id } => {
                 let target = resume::path(id);
                 let parts = self.head(Method::DELETE, Some(&target), HeaderMap::new());
                 Box::pin(async move {

@@ -40,7 +40,7 @@ pub(super) enum Read {
     Whole {
         status: StatusCode,
         body: Bytes,
-        /// It is an answer of Weir itself.
+        /// The response is Weir's own.
         is_own: bool,
     },
 }

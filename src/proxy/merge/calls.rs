@@ -6,7 +6,7 @@ use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
-use super::asked::Asked;
+use super::client_request::ClientRequest;
 use crate::config::MergeAgent;
 use crate::dialect::{Choice, Dialect, detect};
 use crate::end::End;
@@ -26,7 +26,7 @@ use crate::wire::encoding::Coding;
 pub(super) struct Calls<'a> {
     pub(super) peer: &'a Peer,
     pub(super) admitted: &'a Admitted,
-    pub(super) asked: &'a Asked,
+    pub(super) request: &'a ClientRequest,
     pub(super) limits: RequestLimits,
     pub(super) total_at: Instant,
 }
@@ -44,7 +44,7 @@ impl Calls<'_> {
             ));
         };
         let talks = agent.upstream.is_websocket();
-        if talks && !matches!(self.asked.parts.method, Method::GET | Method::POST) {
+        if talks && !matches!(self.request.parts.method, Method::GET | Method::POST) {
             return Err(Rejection {
                 allow: Some("GET, POST"),
                 ..Rejection::new(
@@ -96,8 +96,8 @@ impl Calls<'_> {
 
     /// Returns the request of an agent: the client's, with the agent's own path and changes.
     fn request(&self, agent: &MergeAgent) -> Result<Request<RequestBody>, Rejection> {
-        let mut parts = self.asked.parts.clone();
-        let mut body = self.asked.body.clone();
+        let mut parts = self.request.parts.clone();
+        let mut body = self.request.body.clone();
         if let Some(path) = &agent.path {
             parts.uri = at_path(parts.uri, path).ok_or_else(|| {
                 Rejection::upstream("upstream_error", "the path of an agent is no path")

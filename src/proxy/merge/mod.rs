@@ -1,7 +1,7 @@
 //! Requests of routes with several agents: each is sent to all of them, and their streams make up one response.
 
-mod asked;
 mod calls;
+mod client_request;
 
 use std::sync::Arc;
 
@@ -28,8 +28,8 @@ use crate::translate::{Ensemble, Target};
 use crate::upstream::{Error, Payload, RequestBody, RequestLimits};
 use crate::wire::Framing;
 use crate::wire::encoding::Coding;
-use asked::{Asked, read};
 use calls::Calls;
+use client_request::{ClientRequest, read};
 
 /// Sends an admitted request to all agents of its route, and returns the response. `resuming` is what is needed to come
 /// back to its stream; `None` if nobody can.
@@ -80,8 +80,8 @@ async fn answer(
     }
     let policy = &context.route.policy;
     let total_at = context.started + policy.deadlines.total;
-    let asked = tokio::select! {
-        asked = timeout_at(total_at, read(admitted, resuming, request)) => asked.unwrap_or_else(|_| {
+    let request = tokio::select! {
+        request = timeout_at(total_at, read(admitted, resuming, request)) => request.unwrap_or_else(|_| {
             let limit = policy.deadlines.total;
             Err(Rejection::from(&Error::TotalTimeout { limit }))
         })?,
@@ -91,7 +91,7 @@ async fn answer(
     let calls = Calls {
         peer,
         admitted,
-        asked: &asked,
+        request: &request,
         limits,
         total_at,
     };
@@ -108,7 +108,7 @@ async fn answer(
         () = app.cut_off() => return Err(Rejection::cut_off()),
     };
     match heads {
-        Heads::Begin(heads) => start(app, &peer.conn, admitted, (target, rules), heads, asked),
+        Heads::Begin(heads) => start(app, &peer.conn, admitted, (target, rules), heads, request),
         Heads::Refused(refused) => match refused.answer {
             Some(answer) => Ok(pass_on(app, &peer.conn, admitted, answer.head, answer.body)),
             None => Err(Rejection {
@@ -127,7 +127,7 @@ fn start(
     admitted: &mut Admitted,
     (target, rules): (Target, Rules),
     agents: Vec<Head>,
-    asked: Asked,
+    request: ClientRequest,
 ) -> Result<Response<Body>, Rejection> {
     let context = Arc::clone(&admitted.context);
     let max = admitted.loaded.config.limits.max_streams;
@@ -139,7 +139,7 @@ fn start(
     head::chosen(&mut head.headers);
     head::translated(&mut head.headers, target);
     (head.headers).insert(REQUEST_ID, context.identity.request_id.clone());
-    let resuming = asked.resuming;
+    let resuming = request.resuming;
     let resuming = resuming.map(|mut begin| begin.resuming(app, &head.headers));
     context.metrics.request("stream", head.status);
     let names = (context.route.merge.as_ref()).map_or_else(Vec::new, |merge| merge.names());
@@ -152,8 +152,8 @@ fn start(
     };
     let merging = Merging {
         ensemble: Arc::new(Ensemble::new(
-            &or_id(&asked.run),
-            &or_id(&asked.thread),
+            &or_id(&request.run),
+            &or_id(&request.thread),
             &names,
         )),
         board: Arc::new(Board::new(&names)),

@@ -151,7 +151,7 @@ fn unstored(status: StatusCode, kind: Option<HeaderValue>, body: impl Into<Bytes
     }
 }
 
-/// The same, of this content type.
+/// Creates an answer of this content type that nobody stores.
 fn typed(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Answer {
     unstored(status, Some(HeaderValue::from_static(kind)), body)
 }

@@ -132,7 +132,7 @@ impl Return<'_> {
         self.complete(kind)
     }
 
-    /// The same, for a stream of this content type.
+    /// Answers that the client has everything of a stream of this content type.
     pub(super) fn complete(&self, kind: HeaderValue) -> Response<Body> {
         self.nothing_more(answers::over(kind, self.client))
     }

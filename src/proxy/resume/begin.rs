@@ -25,7 +25,7 @@ pub(in crate::proxy) struct Begin {
     settings: Arc<config::Resume>,
     route: Arc<str>,
     pub(super) caller: Caller,
-    /// The same caller with the key that all instances share; `None` if there are no others, or the key is not known yet.
+    /// The caller with the key that all instances share; `None` if there are no others, or the key is not known yet.
     pub(super) shared: Option<Caller>,
     /// The path with its query.
     target: Box<str>,
@@ -40,7 +40,7 @@ pub(in crate::proxy) struct Begin {
 #[derive(Debug)]
 pub(super) struct Key {
     pub(super) name: Name,
-    /// As other instances know it.
+    /// The name as other instances know it.
     pub(super) shared: Option<Name>,
     pub(super) fingerprinting: Fingerprinting,
     /// Makes other instances wait.
@@ -198,8 +198,8 @@ impl Begin {
     }
 }
 
-/// Returns what tells clients without credentials apart where an upstream's own event id is all that they come back with. Such
-/// ids are often small numbers, which another client may have, too.
+/// Returns what tells clients without credentials apart where an upstream's own event id is all that they come back
+/// with. Such ids are often small numbers, which another client may have, too.
 fn origin(client: Option<IpAddr>, headers: &HeaderMap) -> String {
     let text = |name: &str| {
         let values = headers.get_all(name).iter();
@@ -216,7 +216,8 @@ fn origin(client: Option<IpAddr>, headers: &HeaderMap) -> String {
     .join("\n")
 }
 
-/// Reports whether the client is an `EventSource`, or behaves like one: it sends the last id back, whatever the events are.
+/// Reports whether the client is an `EventSource`, or behaves like one: it sends the last id back, whatever the events
+/// are.
 fn is_event_source(parts: &request::Parts) -> bool {
     let mut accepted = parts.headers.get_all(header::ACCEPT).iter();
     parts.method == Method::GET

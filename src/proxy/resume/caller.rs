@@ -34,7 +34,8 @@ impl CallerKey {
     }
 
     /// Returns the caller with the credentials of a request. They are a set: order, repetition, the white space around
-    /// them and the case of a scheme do not matter. `certificate` is the digest of the one that the connection has shown.
+    /// them and the case of a scheme do not matter. `certificate` is the digest of the one that the connection has
+    /// shown.
     pub(super) fn digest(
         &self,
         headers: &HeaderMap,

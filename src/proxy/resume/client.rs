@@ -8,11 +8,11 @@ pub(super) const EVENTS: &str = "text/event-stream";
 /// How a client reads an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Client {
-    /// It reads the status, and JSON.
+    /// The client reads the status, and JSON.
     Any,
-    /// It reads events, whatever the status is.
+    /// The client reads events, whatever the status is.
     Events,
-    /// It is an `EventSource`: it comes back until its server tells it not to.
+    /// The client is an `EventSource`: it comes back until its server tells it not to.
     EventSource,
 }
 

@@ -33,7 +33,8 @@ use crate::session::resumable::Resumable;
 use crate::session::stream_id::StreamId;
 use crate::traces::SharedSpan;
 
-/// Answers a request for a stream by its id. Returns `None` if it is none, or if no route has streams that can be resumed.
+/// Answers a request for a stream by its id. Returns `None` if it is none, or if no route has streams that can be
+/// resumed.
 pub(in crate::proxy) async fn answer(
     app: &App,
     peer: &Peer,
@@ -294,7 +295,7 @@ fn state(stream: &Resumable) -> serde_json::Value {
     })
 }
 
-/// The same as [`position`], for a stream of another instance.
+/// Does what [`position`] does, for a stream of another instance.
 async fn far_position(
     app: &App,
     peer: &Peer,

@@ -34,7 +34,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How many times.
 const LOOKS: u32 = 20;
 /// An event with an id of the upstream is waited for so long: if it is not there, the agent is asked.
-const ID_PATIENCE: Duration = Duration::from_millis(300);
+const ID_TIMEOUT: Duration = Duration::from_millis(300);
 /// How long it may take to read a stream in search of a position.
 const READ_WITHIN: Duration = Duration::from_secs(3);
 
@@ -197,7 +197,7 @@ impl Far {
     pub(super) async fn position_of_id(&self, peer: &Peer, app: &App, id: &str) -> Option<u64> {
         let elsewhere = self.elsewhere(peer, app)?;
         let search = Search {
-            patience: ID_PATIENCE,
+            timeout: ID_TIMEOUT,
             is_exact: true,
         };
         // The newest one counts, so the search goes on.
@@ -224,7 +224,7 @@ impl Far {
         };
         // Without the event itself, the client would get again what it has beyond the store.
         let search = Search {
-            patience: LOOK_AGAIN * LOOKS,
+            timeout: LOOK_AGAIN * LOOKS,
             is_exact: false,
         };
         let compare = |block: &[u8]| Some(responses::sequence_number(block)?.cmp(&number));

@@ -1,7 +1,7 @@
 //! Where in a stream a client wants to go on.
 //!
-//! A position in the header `Last-Event-ID` is stronger than one in the query. An `EventSource` that was opened with
-//! `?after=5` keeps that URL when it comes back, and puts the last event that it has seen in the header.
+//! A position in the header `Last-Event-ID` takes precedence over one in the query. An `EventSource` that was opened
+//! with `?after=5` keeps that URL when it comes back, and puts the last event that it has seen in the header.
 
 use http::HeaderMap;
 
@@ -13,7 +13,7 @@ use crate::session::stream_id::StreamId;
 pub(super) const LAST_EVENT_ID: &str = "Last-Event-ID";
 /// The longest id of an upstream. It is kept with the stream, and must fit into a header.
 const MAX_FOREIGN_BYTES: usize = 1 << 10;
-/// As many digits as a number of 64 bits has.
+/// How many digits a number of 64 bits has at most.
 const MAX_DIGITS: usize = 20;
 
 /// Where a client wants to go on.

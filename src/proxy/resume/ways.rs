@@ -29,8 +29,8 @@ use crate::session::stream_id::StreamId;
 use crate::traces::SharedSpan;
 use crate::upstream::{Error, Payload, RequestBody, RequestLimits};
 
-/// Answers a request that comes back to a stream. Returns `None` if it does not: then it is forwarded, and what is needed to
-/// come back to its stream is remembered in `resuming`.
+/// Answers a request that comes back to a stream. Returns `None` if it does not: then it is forwarded, and what is
+/// needed to come back to its stream is remembered in `resuming`.
 pub(in crate::proxy) async fn answer(
     app: &App,
     peer: &Peer,

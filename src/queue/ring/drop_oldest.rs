@@ -9,7 +9,8 @@ use super::parts::Entry;
 use crate::event::{Class, Event};
 use crate::queue::limits::Overflow;
 
-/// How many agents are told apart when events are dropped fairly. The first one is nobody in particular.
+/// How many agents are told apart when events are dropped fairly. The first place is for events
+/// without an agent.
 const MAX_AGENTS: usize = 32;
 
 impl Ring {
@@ -38,8 +39,8 @@ impl Ring {
                 events: u64::from(entry.class != Class::Heartbeat),
                 chars: chars(entry.text.of(block)),
             });
-            // Unless events are dropped fairly, all dead entries lie before the first one that can be dropped, so the next
-            // entry is live.
+            // Unless events are dropped fairly, all dead entries lie before the first one that can be dropped, so the
+            // next entry is live.
             let mut rest = self.entries.iter_mut().skip(at + 1);
             match rest.find(|entry| !entry.dead) {
                 Some(next) => next.gap.add(gap),
@@ -70,8 +71,8 @@ impl Ring {
         most.map_or(self.droppable, |(_, oldest)| *oldest)
     }
 
-    /// Reports whether an event of `len` bytes, of which nothing else is known, has to wait until the ring is empty: it is
-    /// larger than the ring, and what waits is another such event, or cannot be dropped for it.
+    /// Reports whether an event of `len` bytes must wait for an empty ring: it exceeds the ring, and dropping cannot
+    /// make room.
     pub fn is_too_small_for(&self, len: usize) -> bool {
         let can_go = |entry: &Entry| !entry.dead && entry.class.is_droppable();
         let is_larger = !self.is_empty() && len > self.store.max_live();

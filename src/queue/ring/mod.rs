@@ -30,8 +30,8 @@ use store::Store;
 /// Larger events are handed on in their own buffers, without a copy.
 pub const LARGE_BYTES: usize = 64 * 1024;
 
-/// What an event in the ring takes beside its block: an entry, the spare room of the list, and entries of dropped events
-/// that have not been removed yet.
+/// What an event in the ring takes beside its block: an entry, the spare room of the list, and entries of dropped
+/// events that have not been removed yet.
 const NOTE_BYTES: usize = 3 * size_of::<Entry>();
 
 /// A bounded queue of encoded events, without locks or wakers.
@@ -109,7 +109,7 @@ impl Ring {
         self.push_numbered(block, event, 0, now)
     }
 
-    /// The same, for the event with this number in its stream.
+    /// Adds the event with this number in its stream.
     pub fn push_numbered(&mut self, block: &[u8], event: &Event, seq: u64, now: Instant) -> Push {
         if self.put(block, event, seq, now) {
             return Push::Accepted;
@@ -127,8 +127,8 @@ impl Ring {
         fits
     }
 
-    /// Returns the newest `count` events, which must all have been [put](Self::put) since anything else was pushed: their
-    /// blocks one after the other, and what else is known of each.
+    /// Returns the newest `count` events, which must all have been [put](Self::put) since anything else was pushed:
+    /// their blocks one after the other, and what else is known of each.
     pub fn newest(&self, count: usize) -> (&[u8], impl ExactSizeIterator<Item = Brief> + Clone) {
         let newest = self
             .entries
@@ -182,8 +182,8 @@ impl Ring {
         Push::Full
     }
 
-    /// Adds an event at the end of a stream, whatever waits: it was in memory before, and nothing follows that could wait
-    /// for it.
+    /// Adds an event at the end of a stream, whatever waits: it was in memory before, and nothing follows that could
+    /// wait for it.
     pub fn push_over(&mut self, block: &[u8], event: &Event, now: Instant) {
         self.append(block, event, 0, now);
     }

@@ -47,8 +47,8 @@ pub(super) struct Entry {
     pub(super) arrived: Instant,
     /// What was dropped directly before this event.
     pub(super) gap: Gap,
-    /// The number of the event in its stream, which the reader gets as its id; zero if it has none. Of joined events the
-    /// last one's.
+    /// The number of the event in its stream, which the reader gets as its id; zero if it has none. Of joined events
+    /// the last one's.
     pub(super) seq: u64,
     /// The event was dropped. The entry stays until the ring is tidied, so that nothing has to be moved for it.
     pub(super) dead: bool,
@@ -66,11 +66,11 @@ pub struct Waiting {
 /// What happened to an event that was pushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Push {
-    /// It waits, was merged, or was dropped according to the overflow rule.
+    /// The event waits, was merged, or was dropped according to the overflow rule.
     Accepted,
     /// The overflow rule ends the stream.
     Disconnect,
-    /// It must wait outside until the reader takes something.
+    /// The event must wait outside until the reader takes something.
     Full,
 }
 

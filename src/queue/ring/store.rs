@@ -138,8 +138,8 @@ impl Store {
         }
     }
 
-    /// Returns the buffer itself, cut after the `len` bytes of its first block; what follows moves to the front of a new
-    /// one. Returns `None` if the block does not lie at the front.
+    /// Returns the buffer itself, cut after the `len` bytes of its first block; what follows moves to the front of a
+    /// new one. Returns `None` if the block does not lie at the front.
     pub(super) fn split(&mut self, start: usize, len: usize) -> Option<Vec<u8>> {
         if start > 0 || len > self.bytes.len() {
             return None;

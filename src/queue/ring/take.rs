@@ -8,7 +8,7 @@ impl Ring {
         self.take_some(usize::MAX, max_bytes, out)
     }
 
-    /// The same, for at most `max_events`.
+    /// Takes at most `max_events`, otherwise as [`Ring::take`].
     pub fn take_some(
         &mut self,
         max_events: usize,

@@ -192,8 +192,8 @@ impl Parcel {
     }
 }
 
-/// What a parcel holds of its journal's room. Dropped without a verdict, as after a panic, it counts as refused, so that
-/// no stream goes on with a hole that nobody knows of.
+/// What a parcel holds of its journal's room. Dropped without a verdict, as after a panic, it counts as refused, so
+/// that no stream goes on with a hole that nobody knows of.
 #[derive(Debug)]
 struct Held {
     outbox: Arc<Outbox>,

@@ -89,7 +89,8 @@ impl Fixture {
         all
     }
 
-    /// Takes everything. Returns the events of the entries that are added for the stream `id`, as another process reads them.
+    /// Takes everything. Returns the events of the entries that are added for the stream `id`, as another process reads
+    /// them.
     fn stored(&self, id: &str) -> Vec<Numbered> {
         let mut all = Vec::new();
         for parcel in self.take() {

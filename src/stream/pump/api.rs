@@ -66,7 +66,8 @@ pub trait Source: Send {
     fn hold(&mut self, _held: bool, _now: Instant) {}
 }
 
-/// Takes the events of one read of so many bytes: lends the pipeline of the stream as a whole, and what receives events.
+/// Takes the events of one read of so many bytes: lends the pipeline of the stream as a whole, and what receives
+/// events.
 pub type Take<'a> = &'a mut dyn FnMut(usize, Make<'_>);
 
 /// Makes the events of one read, which returned at this time.
@@ -77,9 +78,9 @@ pub type Make<'a> = &'a mut dyn FnMut(&mut Pipeline, &mut dyn Sink, Instant);
 pub enum Progress {
     /// The body begins, and has this content coding. Only of a source that learns it after the stream has begun.
     Begins(Coding),
-    /// It returned bytes, and more may be available.
+    /// The read returned bytes, and more may be available.
     More,
-    /// It returned all bytes that were available. The reading task is woken when there are more.
+    /// The read returned all bytes that were available. The reading task is woken when there are more.
     Drained,
     /// The body is complete.
     End,

@@ -73,8 +73,8 @@ impl Egress {
         }
     }
 
-    /// Opens the outlet for the events of a read of `bytes` bytes, which `run` delivers. `meter` counts the events; `None` if
-    /// they were counted before.
+    /// Opens the outlet for the events of a read of `bytes` bytes, which `run` delivers. `meter` counts the events;
+    /// `None` if they were counted before.
     #[inline]
     pub(super) fn deliver<T>(
         &mut self,
@@ -108,8 +108,8 @@ impl Egress {
         self.accept(&delivered);
     }
 
-    /// Puts the events that wait outside into the queue, because they are the end of the stream: there is no other time for
-    /// them, and they take no more memory there.
+    /// Puts the events that wait outside into the queue, because they are the end of the stream: there is no other time
+    /// for them, and they take no more memory there.
     pub(super) fn push_rest(&mut self, now: Instant) {
         let waiting = std::mem::take(&mut self.blocked);
         if waiting.is_empty() {

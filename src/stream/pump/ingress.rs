@@ -185,7 +185,7 @@ impl Intake {
         Poll::Ready(())
     }
 
-    /// Reports whether there is one.
+    /// Reports whether a large event is being read on another thread.
     pub(super) const fn has_large(&self) -> bool {
         self.pipeline.has_large()
     }

@@ -9,7 +9,8 @@
 //!            │  its event will
 //!            ├─ the same, and it ends the stream ──► Ending ──── room, or the overflow rule ──► over
 //!            ├─ a read for a slow client ──────────► Resting ─── its slot, or a take ─────────► Reading
-//!            ├─ a turn's work is done ─────────────► Yielding ── other tasks have run ────────► Reading, or Blocked again
+//!            ├─ a turn's work is done ─────────────► Yielding ── other tasks have run ────────► Reading, or the state
+//!   │  before (Blocked, Ending)
 //!            └─ the end of the input ─────────────────────────────────────────────────────────► over
 //!   any state ─ a deadline, a client that left, a stop ───────────────────────────────────────► over
 //! ```
@@ -291,8 +292,8 @@ impl Pump {
     }
 
     /// Returns how the queue received the last events. If it has accepted them and the stream `goes_on`, returns how it
-    /// will receive a large event that is coming in: the rest of that is not read before there is room, so that a stream
-    /// holds no more large events than necessary.
+    /// will receive a large event that is coming in: the rest of that is not read before there is room, so that a
+    /// stream holds no more large events than necessary.
     fn foreseen(&mut self, goes_on: bool) -> Offer {
         let pending = self.ingress.intake.pending();
         match self.egress.take_offer() {

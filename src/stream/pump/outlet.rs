@@ -63,8 +63,8 @@ impl Outlet {
         }
     }
 
-    /// Adds a heartbeat if nothing waits. Returns whether it was added. Those who follow a shared stream get theirs from
-    /// their own tasks.
+    /// Adds a heartbeat if nothing waits. Returns whether it was added. Those who follow a shared stream get theirs
+    /// from their own tasks.
     pub(super) fn heartbeat(&self, now: Instant) -> bool {
         match self {
             Self::Direct(queue) => queue.heartbeat(now),

@@ -8,9 +8,9 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use tokio::task::yield_now;
 
-/// How much a stream does between two pauses, as a number of bytes read or decoded, of which each event counts for at least
-/// 128; then it yields to the thread's other streams. What it has read by then, it keeps undecoded. A stream whose
-/// client cannot keep up pauses after every read, because whatever it reads faster is dropped.
+/// How much a stream does between two pauses, as a number of bytes read or decoded, of which each event counts for at
+/// least 128; then it yields to the thread's other streams. What it has read by then, it keeps undecoded. A stream
+/// whose client cannot keep up pauses after every read, because whatever it reads faster is dropped.
 pub(super) const TURN_WORK: usize = 32 * 1024;
 
 /// How often that is halved for a compressed stream.
@@ -21,9 +21,9 @@ thread_local! {
     static WAITING: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Returns how much work the turn of a compressed stream has now. It is the less, the more streams take turns, because an
-/// event of any other stream waits until each of them has had its turn. Streams that are not compressed keep their whole
-/// turn: their agents have to send what Weir works on, and shorter turns cost a third more processor time.
+/// Returns how much work the turn of a compressed stream has now. It is the less, the more streams take turns, because
+/// an event of any other stream waits until each of them has had its turn. Streams that are not compressed keep their
+/// whole turn: their agents have to send what Weir works on, and shorter turns cost a third more processor time.
 pub(super) fn turn_of_compressed() -> usize {
     let waiting = WAITING.get();
     TURN_WORK >> (usize::BITS - waiting.leading_zeros()).min(MOST_HALVINGS)

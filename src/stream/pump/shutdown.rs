@@ -16,7 +16,7 @@ use crate::queue::Close;
 const LINGER: Duration = Duration::from_millis(250);
 /// How long a client that was not reading may take to read why its stream ended.
 const LAST_WORD: Duration = Duration::from_secs(1);
-/// The same while the process shuts down.
+/// How long such a client may take while the process shuts down.
 const STOPPING: Duration = Duration::from_millis(300);
 /// How often a connection is asked whether it still holds unwritten data.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);

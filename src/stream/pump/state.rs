@@ -33,7 +33,7 @@ pub(super) enum State {
 pub(super) struct Ending {
     /// How the stream ends once the waiting events are in the queue.
     pub(super) failure: Failure,
-    /// As in [`State::Blocked`].
+    /// Until when the events may wait, as in [`State::Blocked`].
     pub(super) until: Option<Instant>,
 }
 

@@ -75,8 +75,8 @@ impl Span {
         attributes.status(status);
     }
 
-    /// Ends the span when its client has left the stream that it had come back to. What the stream itself was like is in
-    /// the span of the request that began it.
+    /// Ends the span when its client has left the stream that it had come back to. What the stream itself was like is
+    /// in the span of the request that began it.
     pub fn followed(mut self, end: End, id: String) {
         let attributes = &mut self.0.attributes;
         attributes.outcome = Some(end.as_str());

@@ -91,8 +91,8 @@ impl Conversation {
         }
     }
 
-    /// Makes a call ready. `whole` are its arguments as the agent tells them at the end: a JSON value, or text that should
-    /// have been one.
+    /// Makes a call ready. `whole` are its arguments as the agent tells them at the end: a JSON value, or text that
+    /// should have been one.
     pub(super) fn ready(
         &mut self,
         at: Option<usize>,
@@ -177,8 +177,8 @@ impl Conversation {
         }
     }
 
-    /// Closes whatever is open of one of several agents, which has not come to its end. The arguments of a call that is cut
-    /// off may look complete, but nobody should run it.
+    /// Closes whatever is open of one of several agents, which has not come to its end. The arguments of a call that is
+    /// cut off may look complete, but nobody should run it.
     pub(super) fn cut(&mut self, act: Act<'_>) {
         self.end_texts(act);
         for at in 0..self.facts.calls.len() {

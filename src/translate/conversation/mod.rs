@@ -40,7 +40,7 @@ pub(super) struct Conversation {
     reason: Option<Reason>,
     /// What the source says about the end with its current event.
     last_word: LastWord,
-    /// It takes the place of another one, and tells nothing.
+    /// The conversation takes the place of another one, and tells nothing.
     is_stand_in: bool,
     /// Whose words these are; `None` if there is only one agent.
     pub(super) voice: Option<Arc<Voice>>,
@@ -408,8 +408,8 @@ impl Conversation {
     }
 }
 
-/// Returns a value as it is, or as a string if it is none. Readings look at as much of a value as they need. Here it must
-/// be one, or it would break the client's event.
+/// Returns a value as it is, or as a string if it is none. Readings look at as much of a value as they need. Here it
+/// must be one, or it would break the client's event.
 fn sound(value: Json<'_>) -> Json<'_> {
     if value.is_empty() || raw::is_json(&value) {
         value

@@ -10,7 +10,7 @@ use crate::translate::action::Pieces;
 /// What is known of the arguments at the end.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct End<'a> {
-    /// Their text.
+    /// The text of the arguments.
     pub(super) text: &'a [u8],
     /// What is missing after the pieces. `None` if nothing is.
     pub(super) rest: Option<Cow<'a, [u8]>>,
@@ -54,8 +54,8 @@ fn is_same(came: &[u8], whole: &[u8]) -> bool {
     value(came).is_some_and(|came| value(whole) == Some(came))
 }
 
-/// Returns what is missing after `came` to be `whole`, but for white space between the tokens. `None` if `whole` does not
-/// begin with it.
+/// Returns what is missing after `came` to be `whole`, but for white space between the tokens. `None` if `whole` does
+/// not begin with it.
 fn missing<'a>(came: &[u8], whole: &'a [u8]) -> Option<Cow<'a, [u8]>> {
     if let Some(rest) = whole.strip_prefix(came) {
         return Some(rest.into());

@@ -24,7 +24,7 @@ pub(in crate::translate) struct Said {
     pub(in crate::translate) kind: Kind,
     /// The source's name for it.
     pub(in crate::translate) msg: Vec<u8>,
-    /// Its number in the conversation.
+    /// The number of the text in the conversation.
     pub(in crate::translate) number: u64,
     /// All of it.
     pub(in crate::translate) body: Vec<u8>,
@@ -36,9 +36,9 @@ pub(in crate::translate) struct Called {
     pub(in crate::translate) id: Vec<u8>,
     pub(in crate::translate) name: Vec<u8>,
     pub(in crate::translate) by: By,
-    /// Its number in the conversation.
+    /// The number of the call in the conversation.
     pub(super) number: u64,
-    /// Its arguments; `None` if they never were complete, or are too large.
+    /// The arguments of the call; `None` if they never were complete, or are too large.
     pub(in crate::translate) input: Option<Input>,
     pub(in crate::translate) result: Option<Outcome>,
 }

@@ -179,7 +179,8 @@ impl Gathered {
         }
     }
 
-    /// Returns the arguments of a call that has no result, if they are complete. Nobody runs the calls of a stopped run.
+    /// Returns the arguments of a call that has no result, if they are complete. Nobody runs the calls of a stopped
+    /// run.
     pub(super) fn to_run<'a>(&self, call: &'a Called) -> Option<&'a Input> {
         let is_stopped = matches!(self.ending, Some(Ending::Stopped));
         let input = call.input.as_ref();

@@ -35,7 +35,7 @@ const RESULTS: [(&str, &[u8]); 4] = [
 ];
 
 impl Reading for A2a {
-    /// It compares what came in pieces with the whole.
+    /// Returns false, because the whole is compared with what came in pieces.
     fn may_skip_pieces(&self) -> bool {
         false
     }

@@ -63,7 +63,7 @@ pub(super) struct Adk {
 }
 
 impl Reading for Adk {
-    /// It compares what came in pieces with the whole.
+    /// Returns false, because the whole is compared with what came in pieces.
     fn may_skip_pieces(&self) -> bool {
         false
     }

@@ -29,7 +29,7 @@ pub(super) struct Strands {
     calls: Vec<Call>,
     /// Whether text came since the last whole message.
     has_text: bool,
-    /// The same for reasoning.
+    /// Whether reasoning came since the last whole message.
     has_thought: bool,
     /// How many calls had no id.
     unnamed: u64,

@@ -78,8 +78,8 @@ impl AiSdk {
         ]);
     }
 
-    /// Writes what happens to one of several agents as a whole. Returns false if it is something else. Steps are those of
-    /// the message, which all agents write.
+    /// Writes what happens to one of several agents as a whole. Returns false if it is something else. Steps are those
+    /// of the message, which all agents write.
     fn of_agent(&self, facts: &Facts, action: &Action<'_>, out: &mut Out<'_>) -> bool {
         let Some(voice) = self.voice.agent() else {
             return false;

@@ -20,7 +20,8 @@ pub(in crate::translate) struct Anthropic {
     /// The arguments of the open call; `None` before the first one.
     arguments: Option<Box<Arguments>>,
     has_calls: bool,
-    /// Calls that began while another one was open: their numbers, and their arguments once they are ready, as an object.
+    /// Calls that began while another one was open: their numbers, and their arguments once they are ready, as an
+    /// object.
     pending: Vec<(u64, Option<Vec<u8>>)>,
     /// Pieces of text that came while a call was open.
     held: Vec<(OpenText, Vec<u8>)>,
@@ -87,7 +88,8 @@ impl Anthropic {
         self.input(&text, out);
     }
 
-    /// Writes what is missing at the end of the open call. Returns whether the client has got its arguments as they are.
+    /// Writes what is missing at the end of the open call. Returns whether the client has got its arguments as they
+    /// are.
     fn end_input(&self, args: Args<'_>, out: &mut Out<'_>) -> bool {
         let (text, is_same) = match &self.arguments {
             Some(arguments) => arguments.rest(args),

@@ -167,15 +167,15 @@ fn failure_end(by_proxy: bool, code: &[u8], goes_on: bool) -> &'static [u8] {
 
 /// Returns a string member, or nothing if the string is empty.
 const fn member<'a>(name: &'a [u8], value: &'a [u8]) -> [&'a [u8]; 3] {
-    [opens(name, value), value, closes(value)]
+    [member_start(name, value), value, member_end(value)]
 }
 
-/// Returns the opening of a string member, or of nothing if the string is empty.
-const fn opens<'a>(member: &'a [u8], value: &[u8]) -> &'a [u8] {
+/// Returns what stands before the value of a string member, or nothing if the string is empty.
+const fn member_start<'a>(member: &'a [u8], value: &[u8]) -> &'a [u8] {
     if value.is_empty() { b"" } else { member }
 }
 
-const fn closes(value: &[u8]) -> &'static [u8] {
+const fn member_end(value: &[u8]) -> &'static [u8] {
     if value.is_empty() { b"" } else { b"\"" }
 }
 
@@ -192,9 +192,9 @@ impl Writer for Events {
                     Kind::Reasoning => b"reasoning",
                 },
                 &[
-                    opens(b",\"msg\":\"", &open.msg),
+                    member_start(b",\"msg\":\"", &open.msg),
                     &open.msg,
-                    closes(&open.msg),
+                    member_end(&open.msg),
                     b",\"text\":\"",
                     text,
                     b"\"",
@@ -204,9 +204,9 @@ impl Writer for Events {
             Action::ToolStart(call) => self.event(
                 b"tool_call",
                 &[
-                    opens(b",\"msg\":\"", &call.msg),
+                    member_start(b",\"msg\":\"", &call.msg),
                     &call.msg,
-                    closes(&call.msg),
+                    member_end(&call.msg),
                     b",\"id\":\"",
                     &call.id,
                     b"\",\"name\":\"",
@@ -327,9 +327,9 @@ impl Writer for Events {
             } => self.event(
                 b"message",
                 &[
-                    opens(b",\"msg\":\"", msg),
+                    member_start(b",\"msg\":\"", msg),
                     msg,
-                    closes(msg),
+                    member_end(msg),
                     b",\"role\":\"",
                     role,
                     b"\",\"text\":\"",
@@ -349,9 +349,9 @@ impl Writer for Events {
             } => self.event(
                 b"interrupt",
                 &[
-                    opens(b",\"id\":\"", id),
+                    member_start(b",\"id\":\"", id),
                     id,
-                    closes(id),
+                    member_end(id),
                     b",\"reason\":\"",
                     reason,
                     if payload.is_empty() {
@@ -425,7 +425,7 @@ impl Writer for Events {
                         b"\",\"name\":\""
                     },
                     name,
-                    closes(name),
+                    member_end(name),
                     b",\"data\":",
                     if data.is_empty() { b"null" } else { data },
                 ],

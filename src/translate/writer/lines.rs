@@ -1,5 +1,5 @@
-//! Tells what is going on by lines of reasoning text, for targets that have no other words for it: statuses, and the tools
-//! that the agent runs itself.
+//! Tells what is going on by lines of reasoning text, for targets that have no other words for it: statuses, and the
+//! tools that the agent runs itself.
 //!
 //! A line is short, whatever the agent says: it is read in passing, and stays in the conversation of the client.
 
@@ -24,8 +24,8 @@ impl Lines {
         }
     }
 
-    /// Returns the line for an action: the raw body of a JSON string, with its line break. `None` if there is nothing to
-    /// tell, or if the target has its own words for it. To be called for each action, in order.
+    /// Returns the line for an action: the raw body of a JSON string, with its line break. `None` if there is nothing
+    /// to tell, or if the target has its own words for it. To be called for each action, in order.
     pub(super) fn of(&mut self, action: &Action<'_>) -> Option<Vec<u8>> {
         let line = match action {
             Action::TextDelta(open, _) => {

@@ -39,7 +39,7 @@ pub(super) struct Block<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) name: Option<Span>,
     pub(super) data: Option<Span>,
-    /// It must not be dropped, although it looks like text.
+    /// The block must not be dropped, although it looks like text.
     pub(super) keeps: bool,
 }
 
@@ -158,7 +158,8 @@ pub(super) const fn or<'a>(value: &'a [u8], other: &'a [u8]) -> &'a [u8] {
     if value.is_empty() { other } else { value }
 }
 
-/// Returns what follows the text of a status: the end of its string, and the name of the member `detail` if there is one.
+/// Returns what follows the text of a status: the end of its string, and the name of the member `detail` if there is
+/// one.
 pub(super) const fn to_detail(detail: &[u8]) -> &'static [u8] {
     if detail.is_empty() {
         b"\""

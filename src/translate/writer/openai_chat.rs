@@ -3,7 +3,8 @@
 //! A client runs every tool call that it is sent. So a call that the agent runs itself is left out, unless the run ends
 //! without its result: then nobody else will run it.
 //!
-//! Several agents write one text, one after the other, each under a heading with its name. Which agent a chunk is of is also in its member `weir`, which clients ignore.
+//! Several agents write one text, one after the other, each under a heading with its name. Which agent a chunk is of is
+//! also in its member `weir`, which clients ignore.
 
 use super::lines::Lines;
 use super::{Out, Writer, digits, or};
@@ -35,8 +36,8 @@ pub(in crate::translate) struct OpenAiChat {
 const MAX_KEPT_BYTES: usize = 1024 * 1024;
 
 impl OpenAiChat {
-    /// Creates a writer for a stream that began at this Unix time in seconds. `tells`: statuses, and tools that the agent
-    /// runs, become reasoning text. `voice` says whose words it writes, if there are several agents.
+    /// Creates a writer for a stream that began at this Unix time in seconds. `tells`: statuses, and tools that the
+    /// agent runs, become reasoning text. `voice` says whose words it writes, if there are several agents.
     pub(in crate::translate) fn new(created: u64, tells: bool, voice: Voiced) -> Self {
         Self {
             created,

@@ -1,5 +1,5 @@
-//! The deadlines of a tunnel. Bytes that move put them off, so a message needs no look at the timer: when it fires, they are
-//! compared with when bytes last moved.
+//! The deadlines of a tunnel. Bytes that move put them off, so a message needs no look at the timer: when it fires,
+//! they are compared with when bytes last moved.
 
 use std::task::{Poll, ready};
 
@@ -16,9 +16,9 @@ use crate::tunnel::way::Way;
 enum Due {
     /// The tunnel ends.
     Ends(Why),
-    /// Its end has taken too long.
+    /// The end of the tunnel has taken too long.
     IsLate,
-    /// It is looked whether the client is still there.
+    /// Time to check whether the client is still there.
     Looks,
 }
 
@@ -47,15 +47,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
         next
     }
 
-    /// Waits for the next deadline, and acts on it. The timer is reset only when it has fired, or for a deadline that is
-    /// earlier.
+    /// Waits for the next deadline, and acts on it. The timer is reset only when it has fired, or for a deadline that
+    /// is earlier.
     pub(super) fn poll_timer(&mut self) -> Poll<()> {
         // Otherwise the deadlines are later than when the timer was set: bytes that move only put them off.
         let may_be_earlier = self.ending.is_some()
             || self.look_at.is_some()
             || self.up.blocked().is_some()
             || self.down.blocked().is_some();
-        if !self.bells.timer.take() && !may_be_earlier {
+        if !self.wake_flags.timer.take() && !may_be_earlier {
             return Poll::Pending;
         }
         loop {
@@ -63,7 +63,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
             if at < self.timer.deadline() {
                 self.timer.as_mut().reset(at);
             }
-            ready!(self.timer.as_mut().poll(&mut self.bells.timer.context()));
+            ready!(
+                self.timer
+                    .as_mut()
+                    .poll(&mut self.wake_flags.timer.context())
+            );
             if at > Instant::now() {
                 self.timer.as_mut().reset(at);
                 continue;
@@ -75,7 +79,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
                 Due::Looks => self.look_at = None,
             }
             // It has fired, and is not set.
-            self.bells.timer.ring();
+            self.wake_flags.timer.set();
             return Poll::Ready(());
         }
     }

@@ -1,8 +1,8 @@
 //! Both directions of a tunnel in one task, their deadlines, and how they end.
 //!
-//! A tunnel ends by itself when both ends have, or when the ends have closed it (RFC 6455, 7) and one of them has gone. If
-//! Weir ends it, each end gets a close frame at the next end of a frame, and has a moment to answer. A message concerns only
-//! the direction whose bell has rung.
+//! A tunnel ends by itself when both ends have, or when the ends have closed it (RFC 6455, 7) and one of them has gone.
+//! If Weir ends it, each end gets a close frame at the next end of a frame, and has a moment to answer. A message
+//! concerns only the direction whose wake flag is set.
 
 mod clock;
 
@@ -15,9 +15,9 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::bells::Bells;
 use super::close::{self, Why};
 use super::report::{Account, Closer, Ended};
+use super::wake_flags::WakeFlags;
 use super::way::{Failed, Way, Went};
 use crate::client_conn::ClientConn;
 use crate::end::End;
@@ -27,7 +27,7 @@ use crate::upstream::Upgraded;
 use crate::wire::websocket::Sender;
 
 /// How long the ends may take to answer a close frame of Weir. So long may the bytes in front of it stand still, too.
-const FAREWELL: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long it may take to the end of a frame that has begun, even if its bytes keep coming.
 const LAST_FRAME: Duration = Duration::from_secs(10);
 /// How often it is looked whether a client over HTTP/2 is still there that sends nothing more.
@@ -65,9 +65,9 @@ pub(crate) enum Over {
 #[derive(Clone, Copy, Debug)]
 struct Ending {
     why: Why,
-    /// It is over by then, unless bytes move before a close frame.
+    /// When the tunnel is over, unless bytes move before a close frame.
     until: Instant,
-    /// It is over by then in any case.
+    /// When the tunnel is over in any case.
     at_last: Instant,
     /// The ends get close frames.
     closes: bool,
@@ -85,7 +85,7 @@ pub(crate) struct Tunnel<S> {
     /// When bytes last moved.
     moved_at: Instant,
     /// Who has woken the task.
-    bells: Bells,
+    wake_flags: WakeFlags,
     timer: Pin<Box<Sleep>>,
     ending: Option<Ending>,
     /// Who sent the first close frame.
@@ -109,8 +109,8 @@ impl<S> std::fmt::Debug for Tunnel<S> {
 }
 
 impl<S> Tunnel<S> {
-    /// Begins a tunnel. `early` are the bytes that followed the client's request. `conn` is the client's connection, if it
-    /// carries nothing else.
+    /// Begins a tunnel. `early` are the bytes that followed the client's request. `conn` is the client's connection, if
+    /// it carries nothing else.
     pub(crate) fn new(
         client: S,
         early: Bytes,
@@ -132,7 +132,7 @@ impl<S> Tunnel<S> {
             up: Way::new(Sender::Client, early),
             down: Way::new(Sender::Server, Bytes::new()),
             // Those of the task replace them when it is known.
-            bells: Bells::new(Waker::noop()),
+            wake_flags: WakeFlags::new(Waker::noop()),
             timer: Box::pin(sleep_until(limits.total_at.min(now + limits.idle))),
             limits,
             moved_at: now,
@@ -160,11 +160,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
     /// Drives the tunnel. Ready when it is over and reported.
     pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Poll<Over> {
         tasks::rehearse_defect(|| "tunnel".to_owned());
-        if !self.bells.wakes(cx.waker()) {
-            self.bells = Bells::new(cx.waker());
+        if !self.wake_flags.wakes(cx.waker()) {
+            self.wake_flags = WakeFlags::new(cx.waker());
         }
-        if self.ending.is_none() && self.bells.stop.take() {
-            let stopped = self.account.poll_stop(&mut self.bells.stop.context());
+        if self.ending.is_none() && self.wake_flags.stop.take() {
+            let stopped = self.account.poll_stop(&mut self.wake_flags.stop.context());
             if let Poll::Ready(end) = stopped {
                 self.end(Why::Ended(end));
             }
@@ -212,7 +212,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
             if let Some(ending) = &mut self.ending
                 && !(self.up.is_told() && self.down.is_told())
             {
-                ending.until = now + FAREWELL;
+                ending.until = now + CLOSE_TIMEOUT;
             }
         }
         if self.up.follower.refuses() && self.ending.is_none() {
@@ -220,20 +220,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
             return true;
         }
         if up.more {
-            self.bells.up.ring();
+            self.wake_flags.up.set();
         }
         if down.more {
-            self.bells.down.ring();
+            self.wake_flags.down.set();
         }
         up.more || down.more
     }
 
     /// Moves bytes to the agent, if one of the sockets may have become ready for that.
     fn copy_up(&mut self) -> Result<Went, Failed> {
-        if !self.bells.up.take() {
+        if !self.wake_flags.up.take() {
             return Ok(Went::default());
         }
-        let cx = &mut self.bells.up.context();
+        let cx = &mut self.wake_flags.up.context();
         self.up.poll(cx, &mut self.client, &mut self.agent)
     }
 
@@ -242,25 +242,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
         // While both directions wait, nobody reads the client, and nothing may be flushed: only a write finds its end.
         let looks =
             self.conn.is_some() && self.up.blocked().is_some() && self.down.blocked().is_some();
-        if !self.bells.down.take() && !looks {
+        if !self.wake_flags.down.take() && !looks {
             return Ok(Went::default());
         }
-        let cx = &mut self.bells.down.context();
+        let cx = &mut self.wake_flags.down.context();
         self.down.poll(cx, &mut self.agent, &mut self.client)
     }
 
-    /// Reports whether a flush shows that the client has gone. A socket wakes only the last one who waited to write to it,
-    /// and that has to remain the direction to the client.
+    /// Reports whether a flush shows that the client has gone. A socket wakes only the last one who waited to write to
+    /// it, and that has to remain the direction to the client.
     fn flush_fails(&mut self) -> bool {
-        let cx = &mut self.bells.down.context();
+        let cx = &mut self.wake_flags.down.context();
         matches!(
             Pin::new(&mut self.client).poll_flush(cx),
             Poll::Ready(Err(_))
         )
     }
 
-    /// Looks whether a client over HTTP/2 has reset its stream. A reset may read like an end, and nobody is woken for one
-    /// that follows an end. A flush fails after it.
+    /// Looks whether a client over HTTP/2 has reset its stream. A reset may read like an end, and nobody is woken for
+    /// one that follows an end. A flush fails after it.
     fn look_for_reset(&mut self) {
         if self.flush_fails() {
             self.failed(true, Failed::Source);
@@ -300,7 +300,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
             let now = Instant::now();
             self.ending = Some(Ending {
                 why: Why::Ended(why),
-                until: now + FAREWELL,
+                until: now + CLOSE_TIMEOUT,
                 at_last: now + LAST_FRAME,
                 closes: false,
             });
@@ -313,7 +313,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
             // The client gets what has come, and then the end.
             self.down.source_ended();
         }
-        self.bells.ring_both_ways();
+        self.wake_flags.set_both_ways();
         Went {
             moved: false,
             more: true,
@@ -325,7 +325,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
         let now = Instant::now();
         self.ending = Some(Ending {
             why,
-            until: now + FAREWELL,
+            until: now + CLOSE_TIMEOUT,
             at_last: now + LAST_FRAME,
             closes: true,
         });
@@ -341,7 +341,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
             .close(close::frame(Sender::Client, why.for_agent(), word));
         self.down
             .close(close::frame(Sender::Server, why.for_client(), word));
-        self.bells.ring_both_ways();
+        self.wake_flags.set_both_ways();
     }
 
     /// Returns what is left if the tunnel is over.

@@ -122,7 +122,7 @@ async fn a_client_is_looked_for_while_both_directions_wait() {
     for _ in 0..3 {
         assert!(std::future::poll_fn(|cx| Poll::Ready(tunnel.poll(cx).is_pending())).await);
         let now = writes.load(Ordering::Relaxed);
-        assert!(now > before, "a poll without a bell looks, too");
+        assert!(now > before, "a poll without a wake flag looks, too");
         before = now;
     }
 }

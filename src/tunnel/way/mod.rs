@@ -41,7 +41,7 @@ enum Phase {
     Closed,
     /// The source has ended, or cannot be followed: the receiver's side is shut down after what waits for it.
     Ending,
-    /// It was shut down. What the source still sends is read and discarded.
+    /// The receiver's side was shut down. What the source still sends is read and discarded.
     Shut,
 }
 
@@ -105,8 +105,8 @@ impl Way {
         Ok(went)
     }
 
-    /// Ends the direction with `frame` at the next boundary. Does without the frame if the source has sent a close frame
-    /// itself, or if there is no boundary any more.
+    /// Ends the direction with `frame` at the next boundary. Does without the frame if the source has sent a close
+    /// frame itself, or if there is no boundary any more.
     pub(super) fn close(&mut self, frame: Vec<u8>) {
         if !matches!(self.phase, Phase::Open) {
             return;

@@ -291,9 +291,9 @@ fn is_reset(error: &io::Error) -> bool {
 
 /// The result of one read.
 struct Piece {
-    /// It contained body bytes.
+    /// The read contained body bytes.
     any: bool,
-    /// It took fewer bytes than it could, so there were no more.
+    /// The read took fewer bytes than it could, so there were no more.
     short: bool,
 }
 

@@ -11,7 +11,7 @@ use crate::upstream::socket::Io;
 
 /// Most bytes of one read: enough for many small events, and yet a fair share of the thread's time.
 pub(super) const READ_BYTES: usize = 16 * 1024;
-/// The same for a body that is read although its client takes nothing: 20 events, 10 us of the thread's time.
+/// Most bytes of one read of a body whose client takes nothing: 20 events, 10 us of the thread's time.
 pub(super) const NARROW_READ_BYTES: usize = 4 * 1024;
 
 thread_local! {

@@ -14,7 +14,7 @@ use h2::{Ping, PingPong, Reason, SendStream};
 use http::Request;
 use tokio::time::{Instant, sleep};
 
-use super::last_words::LastWords;
+use super::read_to_end::ReadToEnd;
 use crate::strict::StrictIo;
 use crate::strict::frame_flood::FrameFlood;
 use crate::tasks;
@@ -41,7 +41,7 @@ const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// Time without a byte on any stream after which the peer is sent a PING.
 const SILENCE: Duration = Duration::from_secs(15);
 /// Time that the peer has to reply to the PING.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A connection that several streams share.
 #[derive(Clone, Debug)]
@@ -78,7 +78,7 @@ impl Connection {
     /// If the peer does not speak HTTP/2, or the connection ends.
     pub(in crate::upstream) async fn open(io: Io, scheme: &'static str) -> io::Result<Self> {
         let retired = Arc::<AtomicBool>::default();
-        let io = LastWords::new(io, Arc::clone(&retired));
+        let io = ReadToEnd::new(io, Arc::clone(&retired));
         let opening = client::Builder::new()
             .enable_push(false)
             .initial_window_size(STREAM_WINDOW_BYTES)
@@ -213,7 +213,7 @@ impl Hearing {
 
 /// Reads and writes for all streams, until nobody holds the connection or it breaks.
 async fn drive(
-    mut connection: client::Connection<StrictIo<LastWords<Io>, FrameFlood>, Bytes>,
+    mut connection: client::Connection<StrictIo<ReadToEnd<Io>, FrameFlood>, Bytes>,
     mut pings: PingPong,
     shared: Arc<Shared>,
 ) {
@@ -234,7 +234,7 @@ async fn drive(
                 (true, false) => return Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
                 (false, false) => {
                     asked = pings.send_ping(Ping::opaque()).is_ok();
-                    PATIENCE
+                    PING_TIMEOUT
                 }
                 (_, true) => SILENCE,
             };

@@ -12,8 +12,8 @@
 //! which is the back-pressure on the upstream.
 
 mod connection;
-mod last_words;
 mod pool;
+mod read_to_end;
 mod recv_buffer;
 mod upload;
 
@@ -37,7 +37,7 @@ use upload::Sending;
 
 /// Most bytes of one read.
 const READ_BYTES: usize = 16 * 1024;
-/// The same for a body that is read although its client takes nothing.
+/// Most bytes of one read of a body whose client takes nothing.
 const NARROW_READ_BYTES: usize = 4 * 1024;
 
 /// An HTTP/2 stream.

@@ -21,7 +21,7 @@ const MAX_CONTROL: usize = 125;
 /// Why frames cannot be read any further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// They violate RFC 6455.
+    /// The frames violate RFC 6455.
     Protocol(&'static str),
     /// A message is not UTF-8.
     NotText { binary: bool },

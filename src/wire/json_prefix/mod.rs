@@ -46,7 +46,7 @@ enum Place {
         is_key: bool,
         escape: Escape,
     },
-    /// These letters.
+    /// The letters of `true`, `false` or `null` that are left.
     Literal(&'static [u8]),
     Number(Number),
     /// White space.
@@ -54,8 +54,8 @@ enum Place {
 }
 
 impl ObjectPrefix {
-    /// Reads the next piece: the raw body of a JSON string, whose escapes are decoded here. Returns false if the text is
-    /// not the beginning of an object any more; then nothing is known of it.
+    /// Reads the next piece: the raw body of a JSON string, whose escapes are decoded here. Returns false if the text
+    /// is not the beginning of an object any more; then nothing is known of it.
     pub fn feed(&mut self, body: &[u8]) -> bool {
         let mut rest = body;
         while let Some((byte, after)) = rest.split_first() {
@@ -102,8 +102,8 @@ impl ObjectPrefix {
         matches!(self.place, Place::End)
     }
 
-    /// Returns what makes the text so far one to which a last member can be added, and after it the brace that closes the
-    /// object. `None` if no object is open.
+    /// Returns what makes the text so far one to which a last member can be added, and after it the brace that closes
+    /// the object. `None` if no object is open.
     pub fn before_last_member(&self) -> Option<Vec<u8>> {
         let mut rest = Vec::new();
         match self.place {

@@ -83,8 +83,8 @@ impl Builder {
         self.data_bytes += end - start;
     }
 
-    /// Ends the block, and returns its bytes, the event name and the payload. If it holds no event, returns the value of
-    /// its `retry` field.
+    /// Ends the block, and returns its bytes, the event name and the payload. If it holds no event, returns the value
+    /// of its `retry` field.
     pub(super) fn finish(mut self) -> Result<Frame<'static>, Option<Box<[u8]>>> {
         if self.data.is_none() && self.name.is_none() && !self.has_id {
             return Err(self.retry);

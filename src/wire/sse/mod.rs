@@ -66,8 +66,8 @@ impl Decoder {
         }
     }
 
-    /// Passes each block that `chunk` completes to `sink`, until `sink` pauses. Returns how much of `chunk` is used; the
-    /// rest must be passed again.
+    /// Passes each block that `chunk` completes to `sink`, until `sink` pauses. Returns how much of `chunk` is used;
+    /// the rest must be passed again.
     ///
     /// # Errors
     /// If a block exceeds the size limit.

@@ -45,7 +45,7 @@ pub struct Follower {
 enum Code {
     /// There is none.
     None,
-    /// Its bytes are about to arrive, masked with these.
+    /// The bytes of the code are about to arrive, masked with these.
     Awaited([u8; 2]),
     /// The second byte is about to arrive, after this one.
     Begun(u8, u8),
@@ -53,7 +53,8 @@ enum Code {
 }
 
 impl Follower {
-    /// Creates a follower that stands before the first frame of `sender`. It is between the ends, which judge what they get.
+    /// Creates a follower that stands before the first frame of `sender`. It is between the ends, which judge what they
+    /// get.
     pub const fn new(sender: Sender) -> Self {
         Self::between(sender, false)
     }
@@ -86,7 +87,7 @@ impl Follower {
         self.advance(bytes, false)
     }
 
-    /// The same, but goes no further than to the next end of a frame.
+    /// Follows `bytes` as [`Follower::feed`] does, but goes no further than to the next end of a frame.
     pub fn feed_to_boundary(&mut self, bytes: &[u8]) -> usize {
         self.advance(bytes, true)
     }
@@ -133,7 +134,8 @@ impl Follower {
         self.goes_on || !self.is_at_boundary()
     }
 
-    /// Returns a number that grows with each frame of a message and with each byte of its payload, and with nothing else.
+    /// Returns a number that grows with each frame of a message and with each byte of its payload, and with nothing
+    /// else.
     pub const fn progress(&self) -> u64 {
         self.progress
     }

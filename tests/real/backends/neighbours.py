@@ -28,8 +28,8 @@ OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 Figures = dict[str, float]
 
 # The noise of the 99th percentile, in milliseconds. A thread that works for a neighbour waits for its processor while
-# another process uses it, which is up to a slice of the scheduler, some 3 ms; one that mostly sleeps is preferred. It is
-# far below what anyone would notice, since a model writes a token every 10 to 40 ms.
+# another process uses it, which is up to a slice of the scheduler, some 3 ms; one that mostly sleeps is preferred. It
+# is far below what anyone would notice, since a model writes a token every 10 to 40 ms.
 NOISE = 3
 
 
@@ -190,7 +190,7 @@ async def reads_answers(path: str, proxy: str, done: Done) -> None:
 
 
 async def ignores_dust(proxy: str, done: Done) -> None:
-    """Begins streams of compressed dust, and reads none of them."""
+    """Begins streams of compressed tiny events, and reads none of them."""
     while True:
         async with AsyncExitStack() as stack:
             for _ in range(5):
@@ -246,8 +246,8 @@ KINDS: dict[str, Callable[[str, Done], Awaitable[None]]] = {
     "a client that reads nothing": reads_nothing,
     **{kind: lambda proxy, done, make=make: frames(proxy, done, make) for kind, make in FLOODS.items()},
     "bursts": reads_bursts,
-    "compressed dust": lambda proxy, done: reads_answers("/bad/dust", proxy, done),
-    "compressed dust that nobody reads": ignores_dust,
+    "compressed tiny events": lambda proxy, done: reads_answers("/bad/dust", proxy, done),
+    "compressed tiny events that nobody reads": ignores_dust,
     **{f"large {kind}": lambda proxy, done, path=path: reads_answers(path, proxy, done) for kind, path in LARGE_PATHS.items()},
 }
 

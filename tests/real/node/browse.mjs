@@ -1,5 +1,6 @@
-// Opens a page in a real browser, and does what comes as lines of JSON on stdin. Answers each line with one: {"value": ...} or
-// {"error": "..."}. The browser refuses what the page's policy refuses, and what is refused or fails is in `problems`.
+// Opens a page in a real browser, and does what comes as lines of JSON on stdin. Answers each line with one: {"value":
+// ...} or {"error": "..."}. The browser refuses what the page's policy refuses, and what is refused or fails is in
+// `problems`.
 
 import { createInterface } from "node:readline";
 import { chromium } from "playwright-core";

@@ -1,4 +1,5 @@
-// Looks at the demo page at the end of a run: contrasts in light and dark, and its layout on a wide screen and on a phone.
+// Looks at the demo page at the end of a run: contrasts in light and dark, and its layout on a wide screen and on a
+// phone.
 
 import { chromium } from "playwright-core";
 import { report, result, task } from "./task.mjs";

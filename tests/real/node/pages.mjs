@@ -1,6 +1,6 @@
 // Opens a page of another site in a real browser, which tries everything that pages can do to make the browser send
-// requests to an address. Prints each request to it, and its status; null if the browser keeps the answer from the page,
-// which it does with text that is said to be nothing else (nosniff) where an image or a script was asked for.
+// requests to an address. Prints each request to it, and its status; null if the browser keeps the answer from the
+// page, which it does with text that is said to be nothing else (nosniff) where an image or a script was asked for.
 
 import { chromium } from "playwright-core";
 

@@ -1,5 +1,5 @@
-// Takes a picture of the demo page at the end of a run whose client has left. Fails if Weir's lane shows fewer words than the task
-// demands.
+// Takes a picture of the demo page at the end of a run whose client has left. Fails if Weir's lane shows fewer words
+// than the task demands.
 
 import { chromium } from "playwright-core";
 import { report, result, task } from "./task.mjs";

@@ -1,5 +1,5 @@
-// Speaks with a bridge, with the `ws` package or in Chromium: sends the messages of the task one by one, each once the run before has
-// ended, and prints all that it got.
+// Speaks with a bridge, with the `ws` package or in Chromium: sends the messages of the task one by one, each once the
+// run before has ended, and prints all that it got.
 
 import { chromium } from "playwright-core";
 import { WebSocket } from "ws";

@@ -1,4 +1,5 @@
-// Speaks with a bridge through the AI SDK's own WebSocketChatTransport, unmodified, and prints the chunks that it accepted.
+// Speaks with a bridge through the AI SDK's own WebSocketChatTransport, unmodified, and prints the chunks that it
+// accepted.
 
 import { WebSocketChatTransport, readUIMessageStream } from "ai7";
 import { WebSocket } from "ws";

@@ -5,7 +5,7 @@ use crate::stamp::{Finder, Stamp};
 
 /// The end of every body over HTTP, whatever transfer coding a proxy uses.
 const DONE: &[u8] = b"data: [DONE]\n\n";
-/// The same end if events have ids, which may follow the data.
+/// The end of such a body if events have ids, which may follow the data.
 const DONE_WITH_ID: &[u8] = b"data: [DONE]\nid: ";
 /// Holds the last event, with the longest id.
 const TAIL: usize = 96;

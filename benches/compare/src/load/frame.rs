@@ -63,8 +63,8 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// Reports whether a block of headers begins with the status 200, which every encoder writes as one byte. It may announce
-/// sizes of the table before that.
+/// Reports whether a block of headers begins with the status 200, which every encoder writes as one byte. It may
+/// announce sizes of the table before that.
 pub(super) fn is_ok(mut block: &[u8]) -> bool {
     while let Some((first, rest)) = block.split_first() {
         if first & 0xe0 != 0x20 {

@@ -1,5 +1,5 @@
-//! A connection with several streams over HTTP/2 (RFC 9113), as far as the comparison needs it: requests that are written
-//! at once, answers whose head is only looked at for its status, and windows that never close.
+//! A connection with several streams over HTTP/2 (RFC 9113), as far as the comparison needs it: requests that are
+//! written at once, answers whose head is only looked at for its status, and windows that never close.
 
 use rustix::event::epoll::EventFlags;
 
@@ -43,9 +43,9 @@ struct Exchange {
 /// What has become of a stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Change {
-    /// Its head has arrived.
+    /// The head of the stream has arrived.
     Begins,
-    /// It has ended; `begun` if its head had arrived.
+    /// The stream has ended; `begun` if its head had arrived.
     Ends {
         ask: Ask,
         begun: bool,

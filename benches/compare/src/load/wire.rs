@@ -1,7 +1,7 @@
 //! The bytes of a client connection: plain, or over TLS.
 //!
-//! A client writes a few hundred bytes at a time, so what the kernel does not take at once is an exception, and is written
-//! when the socket can take more.
+//! A client writes a few hundred bytes at a time, so what the kernel does not take at once is an exception, and is
+//! written when the socket can take more.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;

@@ -1,4 +1,5 @@
-//! Events as a model writes them that compresses: each write of its own is flushed, so that nothing waits for the next one.
+//! Events as a model writes them that compresses: each write of its own is flushed, so that nothing waits for the next
+//! one.
 
 use std::io::Write;
 

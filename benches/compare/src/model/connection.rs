@@ -258,8 +258,8 @@ fn first_due(now: u64, period: u64, phase: u64) -> u64 {
     if start < now { start + period } else { start }
 }
 
-/// Returns the length of the request, and what it asks for, once it is complete. A request for an answer that is no stream
-/// needs only its head and the length of its body, which may be large.
+/// Returns the length of the request, and what it asks for, once it is complete. A request for an answer that is no
+/// stream needs only its head and the length of its body, which may be large.
 fn request(bytes: &[u8]) -> Option<(usize, Option<Ask>)> {
     let head = memchr::memmem::find(bytes, b"\r\n\r\n")? + 4;
     let text = std::str::from_utf8(&bytes[..head]).unwrap_or_default();

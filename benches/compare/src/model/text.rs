@@ -12,7 +12,7 @@ pub(super) const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\n\
     content-type: text/event-stream; charset=utf-8\r\n\
     transfer-encoding: chunked\r\n\r\n";
 
-/// The same for a model that compresses.
+/// The head of a model that compresses.
 pub(super) const GZIP_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\n\
     date: Thu, 01 Jan 2026 00:00:00 GMT\r\n\
     server: uvicorn\r\n\

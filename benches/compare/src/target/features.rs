@@ -33,7 +33,7 @@ pub(super) const RESUME_MEMORY: Stanza = Stanza {
     ..FEATURE
 };
 
-/// The same with journals in Redis.
+/// Streams that can be resumed, with their journals in Redis.
 pub(super) const RESUME_REDIS: Stanza = Stanza {
     name: "resume-redis",
     program: |options| match redis::program() {

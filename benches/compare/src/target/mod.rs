@@ -104,7 +104,7 @@ pub struct Place<'a> {
     setup: Setup,
     /// If clients use TLS.
     tls: Option<Files>,
-    /// Its Redis server, if it has one.
+    /// The Redis server of the target, if it has one.
     redis: Option<SocketAddr>,
     /// Where Weir listens for questions about itself, if it is asked.
     admin: Option<SocketAddr>,
@@ -135,7 +135,7 @@ impl Target {
         self.start_as(upstream, Setup::PLAIN)
     }
 
-    /// The same as a workload needs it. Without a proxy, the model is asked in plain HTTP/1.1 in any case.
+    /// Starts the target as a workload needs it. Without a proxy, the model is asked in plain HTTP/1.1 in any case.
     pub fn start_as(&self, upstream: SocketAddr, setup: Setup) -> Result<Running> {
         match &self.program {
             None => Ok(Running::none(upstream)),

@@ -1,6 +1,6 @@
 //! nginx, configured for streams as its documentation says: no response buffering, upstream keep-alive, and
-//! WebSockets. Bodies of requests are neither limited nor written to files, and what the model compresses is decompressed
-//! for clients that do not ask for it.
+//! WebSockets. Bodies of requests are neither limited nor written to files, and what the model compresses is
+//! decompressed for clients that do not ask for it.
 
 use std::process::Command;
 

@@ -33,7 +33,7 @@ pub struct Running {
     /// Where it is asked about itself, if the workload wanted that.
     pub admin: Option<SocketAddr>,
     group: Option<Group>,
-    /// Its Redis server, which ends with it.
+    /// The Redis server of the process, which ends with it.
     _redis: Option<Group>,
 }
 

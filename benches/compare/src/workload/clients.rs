@@ -15,14 +15,14 @@ const COLUMNS: &[Column] = &[
     columns::P99,
     columns::P999,
 ];
-/// As in `paced`.
+/// The shape of `paced`.
 const ALONE: Shape = Shape {
     streams: 200,
     rate: 50,
     batch: 1,
     message: 0,
 };
-/// As many events a second, on four connections, so that each worker has some.
+/// As many events a second as `ALONE`, on four connections, so that each worker has some.
 const SHARED: Shape = Shape {
     streams: 4 * EACH,
     rate: 25,

@@ -51,7 +51,7 @@ pub struct Workload {
 enum Run {
     /// Identical streams, measured for a window.
     Steady(Shape),
-    /// Its own function.
+    /// A function of the workload's own.
     Own(fn(&Bench<'_>, &Target, Setup) -> Result<Row>),
 }
 

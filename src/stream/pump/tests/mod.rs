@@ -1,4 +1,5 @@
-//! Tests of the pump against a scripted upstream, with a paused clock. Here: the upstream, and what a running stream does.
+//! Tests of the pump against a scripted upstream, with a paused clock. Here: the upstream, and what a running stream
+//! does.
 
 mod ends;
 
@@ -235,8 +236,8 @@ async fn drops_are_told_in_the_words_of_the_dialect_that_comes() {
     }
 }
 
-/// One read that overfills the queue, and is more than a stream's share: other streams have their turn at once, not only
-/// when there is room.
+/// One read that overfills the queue, and is more than a stream's share: other streams have their turn at once, not
+/// only when there is room.
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_waits_for_room_lets_others_run_first() {
     let many: String = (0..600)

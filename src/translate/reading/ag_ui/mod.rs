@@ -13,7 +13,7 @@ use crate::wire::{Frame, json};
 pub(super) struct AgUi {
     /// The message of the last chunk: chunks without an id go on with it.
     text: Vec<u8>,
-    /// The same for chunks of reasoning.
+    /// The message of the last chunk of reasoning.
     reasoning: Vec<u8>,
     /// The call of the last chunk, which the next event of another kind ends. Empty if there is none.
     call: Vec<u8>,

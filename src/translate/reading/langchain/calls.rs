@@ -21,7 +21,7 @@ pub(in crate::translate::reading) enum Answer {
 #[derive(Debug)]
 pub(super) struct Call {
     msg: Vec<u8>,
-    /// Its number in the message, raw.
+    /// The number of the call in the message, raw.
     index: Vec<u8>,
     id: Vec<u8>,
     /// The name of the tool.
@@ -259,7 +259,8 @@ impl Messages {
         });
     }
 
-    /// Tells what is missing of the calls of a message that came in pieces. Calls without an id are those of the pieces.
+    /// Tells what is missing of the calls of a message that came in pieces. Calls without an id are those of the
+    /// pieces.
     pub(in crate::translate::reading) fn ended(
         &mut self,
         msg: &[u8],

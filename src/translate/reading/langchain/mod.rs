@@ -15,7 +15,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 pub(super) use calls::Answer;
 use calls::Call;
 pub(super) use message::Message;
-use texts::Told;
+use texts::SeenMessage;
 
 use super::shared;
 use crate::event::Event;
@@ -25,7 +25,7 @@ use crate::translate::raw::number;
 /// What was told about the messages of one stream.
 #[derive(Debug, Default)]
 pub(super) struct Messages {
-    told: Vec<Told>,
+    seen: Vec<SeenMessage>,
     calls: Vec<Call>,
     /// The calls that have a result.
     results: Vec<Vec<u8>>,

@@ -21,12 +21,12 @@ enum How {
 
 /// A message that was told.
 #[derive(Debug)]
-pub(super) struct Told {
+pub(super) struct SeenMessage {
     msg: Vec<u8>,
     how: How,
     /// The length and the hash of the text so far, if it does not come in chunks.
     text: (usize, u64),
-    /// The same for the reasoning.
+    /// The length and the hash of the reasoning.
     thought: (usize, u64),
     /// Whether the whole message was told as well.
     repeated: bool,
@@ -35,7 +35,7 @@ pub(super) struct Told {
 impl Messages {
     /// Reports whether no message was told yet.
     pub(in crate::translate::reading) const fn is_empty(&self) -> bool {
-        self.told.is_empty()
+        self.seen.is_empty()
     }
 
     /// Tells a piece of a message.
@@ -45,7 +45,7 @@ impl Messages {
         message: &Message<'_>,
         parts: &mut dyn FnMut(Part<'_>),
     ) {
-        let how = self.find(msg).map(|told| told.how);
+        let how = self.find(msg).map(|seen| seen.how);
         if matches!(how, Some(How::Partials | How::Whole)) && !msg.is_empty() {
             return;
         }
@@ -101,20 +101,20 @@ impl Messages {
         message: &Message<'_>,
         parts: &mut dyn FnMut(Part<'_>),
     ) {
-        match self.find(msg).map(|told| told.how) {
+        match self.find(msg).map(|seen| seen.how) {
             Some(How::Partials) => {}
             Some(How::Chunks | How::Whole | How::Earlier) => return,
             None => self.tell(msg, How::Partials),
         }
         let (thought, text) = (message.joined(true), message.joined(false));
-        if let Some(told) = self.find_mut(msg) {
-            if let Some(text) = added(&mut told.thought, &thought) {
+        if let Some(seen) = self.find_mut(msg) {
+            if let Some(text) = added(&mut seen.thought, &thought) {
                 parts(Part::Reasoning {
                     msg: msg.into(),
                     text: text.into(),
                 });
             }
-            if let Some(text) = added(&mut told.text, &text) {
+            if let Some(text) = added(&mut seen.text, &text) {
                 parts(Part::Text {
                     msg: msg.into(),
                     text: text.into(),
@@ -136,18 +136,18 @@ impl Messages {
         if !message.is_ai() {
             return;
         }
-        if self.find(msg).is_some_and(|told| told.how == How::Earlier) {
+        if self.find(msg).is_some_and(|seen| seen.how == How::Earlier) {
             return;
         }
         // What is missing at the end of the partial messages.
-        if self.find(msg).is_some_and(|told| told.how == How::Partials) {
+        if self.find(msg).is_some_and(|seen| seen.how == How::Partials) {
             self.partial(msg, message, parts);
         }
         let text = message.joined(false);
         let seal = (text.len(), hash(&text));
-        let known = self.find(msg).is_some_and(|told| {
+        let known = self.find(msg).is_some_and(|seen| {
             // Without an id of its own, the message may be another one of the same author.
-            told.how != How::Whole || !message.id.is_empty() || told.text == seal
+            seen.how != How::Whole || !message.id.is_empty() || seen.text == seal
         });
         if known {
             // What is missing of the calls, before they are closed.
@@ -155,7 +155,7 @@ impl Messages {
             self.close(msg, parts);
             let is_first = self
                 .find_mut(msg)
-                .is_some_and(|told| !std::mem::replace(&mut told.repeated, true));
+                .is_some_and(|seen| !std::mem::replace(&mut seen.repeated, true));
             if is_first && !text.is_empty() {
                 parts(Part::Message {
                     msg: msg.into(),
@@ -165,11 +165,11 @@ impl Messages {
                 });
             }
         } else {
-            self.told.retain(|told| told.msg != msg);
+            self.seen.retain(|seen| seen.msg != msg);
             self.tell(msg, How::Whole);
-            if let Some(told) = self.find_mut(msg) {
-                told.text = seal;
-                told.repeated = true;
+            if let Some(seen) = self.find_mut(msg) {
+                seen.text = seal;
+                seen.repeated = true;
             }
             message.pieces(&mut |piece| match piece {
                 Piece::Text(b"") | Piece::Reasoning(b"") | Piece::Block(..) => {}
@@ -220,22 +220,22 @@ impl Messages {
     }
 
     fn tell(&mut self, msg: &[u8], how: How) {
-        let told = Told {
+        let seen = SeenMessage {
             msg: msg.to_vec(),
             how,
             text: (0, hash(b"".as_slice())),
             thought: (0, hash(b"".as_slice())),
             repeated: false,
         };
-        shared::remember(&mut self.told, told);
+        shared::remember(&mut self.seen, seen);
     }
 
-    fn find(&self, msg: &[u8]) -> Option<&Told> {
-        self.told.iter().rev().find(|told| told.msg == msg)
+    fn find(&self, msg: &[u8]) -> Option<&SeenMessage> {
+        self.seen.iter().rev().find(|seen| seen.msg == msg)
     }
 
-    fn find_mut(&mut self, msg: &[u8]) -> Option<&mut Told> {
-        self.told.iter_mut().rev().find(|told| told.msg == msg)
+    fn find_mut(&mut self, msg: &[u8]) -> Option<&mut SeenMessage> {
+        self.seen.iter_mut().rev().find(|seen| seen.msg == msg)
     }
 }
 

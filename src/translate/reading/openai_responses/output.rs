@@ -119,8 +119,8 @@ impl OpenAiResponses {
         }
     }
 
-    /// Reads an item of a response that is over. Most were told before. `some_are_new`: it may be one of which nothing has
-    /// come.
+    /// Reads an item of a response that is over. Most were told before. `some_are_new`: it may be one of which nothing
+    /// has come.
     pub(super) fn repeated(
         &mut self,
         place: u64,

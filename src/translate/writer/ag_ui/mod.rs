@@ -2,7 +2,7 @@
 //!
 //! Nothing may be open at `RUN_FINISHED`, an empty `delta` raises, and so does `null` for any member.
 
-mod words;
+mod members;
 
 use super::{Out, Writer, digits, or, text_of};
 use crate::translate::action::{Action, Args, Facts, Kind, OpenText, Pieces};

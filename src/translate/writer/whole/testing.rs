@@ -60,7 +60,7 @@ pub(super) fn whole(
     written(writer, parts, last)
 }
 
-/// The same, with what was going on.
+/// Returns the only block, with what was going on.
 pub(super) fn whole_with_lines(
     form: Form,
     parts: &[Part<'static>],

@@ -7,8 +7,8 @@
 //!       └─ dropped ──► the interrupt message and close 1001 ──► a second for the agent to close
 //! ```
 //!
-//! The task that reads the body also writes, answers pings and sends them: nothing is read while nobody asks for the body.
-//! What cannot be written when the conversation is dropped is written by a task, for a second at most.
+//! The task that reads the body also writes, answers pings and sends them: nothing is read while nobody asks for the
+//! body. What cannot be written when the conversation is dropped is written by a task, for a second at most.
 
 mod leave;
 mod pings;
@@ -35,7 +35,7 @@ use pings::{Due, Pings};
 
 /// Most bytes of one read.
 const READ_BYTES: usize = 16 * 1024;
-/// The same for a conversation that is read although its client takes nothing.
+/// Most bytes of one read of a conversation whose client takes nothing.
 const NARROW_READ_BYTES: usize = 4 * 1024;
 /// Most reads in one poll that bring nothing but control frames.
 const READS_PER_POLL: usize = 4;
@@ -180,7 +180,7 @@ impl Conversation {
                 Poll::Pending => match ready!(self.poll_due(cx)) {
                     Due::Ping => self.put(frame::PING, b""),
                     Due::Dead => {
-                        // There is nobody to say goodbye to.
+                        // There is nobody to send a close frame to.
                         self.io = None;
                         self.end(Broken::Reset(io::ErrorKind::TimedOut.into()));
                     }

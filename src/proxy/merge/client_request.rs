@@ -15,7 +15,7 @@ use crate::wire::json::Cursor;
 const MAX_NAME_BYTES: usize = 1024;
 
 /// What a client has asked for.
-pub(super) struct Asked {
+pub(super) struct ClientRequest {
     pub(super) parts: request::Parts,
     pub(super) body: Bytes,
     /// What is needed to come back to the stream; `None` if nobody can.
@@ -30,7 +30,7 @@ pub(super) async fn read(
     admitted: &Admitted,
     resuming: Option<Box<Begin>>,
     request: Request<RequestBody>,
-) -> Result<Asked, Rejection> {
+) -> Result<ClientRequest, Rejection> {
     let (mut parts, mut body) = request.into_parts();
     if body.is_too_large() {
         return Err(Rejection::from(&Error::RequestTooLarge));
@@ -51,7 +51,7 @@ pub(super) async fn read(
         .await?;
     let body = body.take_rewritten();
     admitted.hear(&body);
-    Ok(Asked {
+    Ok(ClientRequest {
         parts,
         body,
         resuming,

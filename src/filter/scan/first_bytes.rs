@@ -5,32 +5,32 @@ use crate::filter::markers::Place;
 
 /// The first bytes of the markers that are looked for in visible text.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Firsts {
+pub(super) struct FirstBytes {
     /// One bit for each byte.
     always: [u64; 4],
     /// As `always`, of the markers that are recognised only before the answer begins.
     at_start: [u64; 4],
 }
 
-impl Firsts {
+impl FirstBytes {
     pub(super) fn new(marks: &Marks) -> Self {
-        let mut firsts = Self::default();
+        let mut first_bytes = Self::default();
         for pair in &marks.pairs {
             let bits = match pair.place {
-                Place::Anywhere | Place::LineStart => &mut firsts.always,
-                Place::TextStart => &mut firsts.at_start,
+                Place::Anywhere | Place::LineStart => &mut first_bytes.always,
+                Place::TextStart => &mut first_bytes.at_start,
             };
             set(bits, pair.open.as_bytes());
             for close in &pair.close {
-                set(&mut firsts.always, close.as_bytes());
+                set(&mut first_bytes.always, close.as_bytes());
             }
         }
         if marks.harmony {
             for mark in HEADERS.iter().chain(&ENDS) {
-                set(&mut firsts.always, mark);
+                set(&mut first_bytes.always, mark);
             }
         }
-        firsts
+        first_bytes
     }
 
     /// Reports whether a marker may begin with `byte`; `started`: the answer has begun.

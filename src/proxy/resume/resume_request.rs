@@ -10,7 +10,7 @@ use crate::session::stream_id::StreamId;
 
 /// What a head asks for. What is malformed is its message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub struct ResumeRequest {
     /// The stream that the path names; `None` if the path is not below `/.weir/streams/`.
     pub stream: Option<Result<StreamId, String>>,
     /// Where in the stream the client wants to go on.
@@ -38,7 +38,12 @@ pub enum Place {
 }
 
 /// Reads a head as the ways back into a stream do.
-pub fn read(method: &Method, path: &str, query: Option<&str>, headers: &HeaderMap) -> Asked {
+pub fn read(
+    method: &Method,
+    path: &str,
+    query: Option<&str>,
+    headers: &HeaderMap,
+) -> ResumeRequest {
     let told = |malformed: Malformed| malformed.to_string();
     let place = Position::of(headers, query).map(|position| match position {
         Position::Start => Place::Start,
@@ -46,7 +51,7 @@ pub fn read(method: &Method, path: &str, query: Option<&str>, headers: &HeaderMa
         Position::Foreign(id) => Place::Foreign(id),
     });
     let response = responses::asked_for(method, path, query);
-    Asked {
+    ResumeRequest {
         stream: own_path::stream(path).map(|id| id.map_err(told)),
         place: place.map_err(told),
         response: response.map(|one| (one.id, one.after.map_err(told))),

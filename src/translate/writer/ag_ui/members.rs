@@ -1,4 +1,4 @@
-//! The words that several kinds of actions share, and those of agents that are one of several.
+//! Writes the members that several kinds of events share, and those of agents that are one of several.
 
 use super::AgUi;
 use crate::translate::action::Action;

@@ -1,4 +1,4 @@
-//! What belongs to one worker.
+//! The store connection and queues of one worker.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use super::follow::Feeds;
 use super::outbox::Outbox;
 
 /// The outbox of a worker, the streams that it follows, and its connection.
-pub(super) struct Lane {
+pub(super) struct WorkerStore {
     pub(super) worker: usize,
     pub(super) outbox: Arc<Outbox>,
     pub(super) feeds: Arc<Feeds>,
@@ -18,16 +18,16 @@ pub(super) struct Lane {
     is_up: AtomicBool,
 }
 
-impl fmt::Debug for Lane {
+impl fmt::Debug for WorkerStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lane")
+        f.debug_struct("WorkerStore")
             .field("worker", &self.worker)
             .field("is_up", &self.is_up)
             .finish_non_exhaustive()
     }
 }
 
-impl Lane {
+impl WorkerStore {
     pub(super) fn new(worker: usize, outbox: Outbox) -> Self {
         Self {
             worker,

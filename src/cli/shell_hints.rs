@@ -7,9 +7,9 @@ use clap::{Arg, Command, Error};
 
 /// Takes any text, and offers these words in completions. The configuration decoder says which texts are valid.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Words(pub(super) &'static [&'static str]);
+pub(super) struct ShellHints(pub(super) &'static [&'static str]);
 
-impl TypedValueParser for Words {
+impl TypedValueParser for ShellHints {
     type Value = String;
 
     fn parse_ref(

@@ -7,13 +7,13 @@ use crate::wire::members::Scanner;
 
 /// A request. Of its body, only the members that show its dialect are kept.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct SentRequest {
     pub(super) head: RequestHead,
     scanner: Scanner,
     members: Members,
 }
 
-impl Asked {
+impl SentRequest {
     pub(super) fn new(head: RequestHead) -> Self {
         Self {
             head,
@@ -23,7 +23,7 @@ impl Asked {
     }
 
     /// Looks at the next piece of the body.
-    pub(super) fn hear(&mut self, piece: &[u8]) {
+    pub(super) fn read(&mut self, piece: &[u8]) {
         let members = &mut self.members;
         self.scanner
             .feed(piece, &mut |key, value| members.note(key, value));
@@ -48,20 +48,20 @@ mod tests {
 
     #[test]
     fn the_head_and_the_body_show_the_dialect() {
-        let asked = |target: &str, body: &[u8]| {
-            let mut asked = Asked::new(RequestHead {
+        let request = |target: &str, body: &[u8]| {
+            let mut request = SentRequest::new(RequestHead {
                 method: "POST".into(),
                 target: target.into(),
                 is_old: false,
                 fields: vec![("content-type".into(), "application/json".into())],
             });
             for piece in body.chunks(3) {
-                asked.hear(piece);
+                request.read(piece);
             }
-            asked.dialect()
+            request.dialect()
         };
         let openai = Some("openai_chat".to_owned());
-        assert_eq!(asked("/v1/chat/completions?a=b", b"{}"), openai);
-        assert_eq!(asked("/", b"{}"), None);
+        assert_eq!(request("/v1/chat/completions?a=b", b"{}"), openai);
+        assert_eq!(request("/", b"{}"), None);
     }
 }

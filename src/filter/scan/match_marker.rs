@@ -32,7 +32,7 @@ impl Scanner {
             }
         }
         let first = self.meaning.first().copied().unwrap_or_default();
-        if !self.firsts.has(first, self.started) {
+        if !self.first_bytes.has(first, self.started) {
             return found;
         }
         if marks.harmony {

@@ -1,4 +1,4 @@
-//! What is done with what a client says.
+//! Handles a client's messages: acknowledge, interrupt, resume, start a run.
 
 use std::sync::Arc;
 use std::task::Context;
@@ -16,14 +16,14 @@ use crate::bridge::close::Why;
 use crate::bridge::members::Mistake;
 use crate::bridge::message::{self, Message};
 use crate::bridge::run::{Begun, Kind, Run};
-use crate::bridge::{Asked, Form, Refusal, event};
+use crate::bridge::{BridgeRequest, Form, Refusal, event};
 use crate::client_conn::ClientConn;
 use crate::config::Ack;
 use crate::session::stream_id::StreamId;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// Acts on a message.
-    pub(super) fn hear(&mut self, cx: &mut Context<'_>, text: &str) {
+    pub(super) fn on_message(&mut self, cx: &mut Context<'_>, text: &str) {
         match message::read(text) {
             Ok(Message::AckAll) => self.acknowledge(None, None),
             Ok(Message::Ack { stream, seq }) => self.acknowledge(stream.as_deref(), Some(seq)),
@@ -35,14 +35,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 after,
             }) => self.resume(cx, request, stream, after),
             Ok(Message::Run { request, body }) => {
-                let asked = Asked::Run {
+                let wanted = BridgeRequest::Run {
                     form: Form::Native,
                     body: Bytes::from(body),
                     headers: HeaderMap::new(),
                 };
-                self.begin(cx, asked, Kind::Events, Form::Native, (request, None));
+                self.begin(cx, wanted, Kind::Events, Form::Native, (request, None));
             }
-            Ok(Message::AiSdk(asked)) => self.hear_ai_sdk(cx, asked),
+            Ok(Message::AiSdk(message)) => self.on_ai_sdk_message(cx, message),
             Err(Mistake::NotJson) => self.end(cx, Why::NotText),
             Err(Mistake::Meaningless {
                 code,
@@ -55,8 +55,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         }
     }
 
-    fn hear_ai_sdk(&mut self, cx: &mut Context<'_>, asked: FromAiSdk) {
-        match asked {
+    fn on_ai_sdk_message(&mut self, cx: &mut Context<'_>, message: FromAiSdk) {
+        match message {
             FromAiSdk::Abort { request } => {
                 for run in self.runs.iter().filter(|run| run.is_called(&request)) {
                     if let Some(id) = run.id() {
@@ -71,20 +71,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 chat,
                 headers,
             } => {
-                let asked = Asked::Chat { id: chat, headers };
-                self.begin(cx, asked, Kind::Chat, Form::AiSdk, (Some(request), None));
+                let wanted = BridgeRequest::Chat { id: chat, headers };
+                self.begin(cx, wanted, Kind::Chat, Form::AiSdk, (Some(request), None));
             }
             FromAiSdk::Send {
                 request,
                 body,
                 headers,
             } => {
-                let asked = Asked::Run {
+                let wanted = BridgeRequest::Run {
                     form: Form::AiSdk,
                     body: Bytes::from(body),
                     headers,
                 };
-                self.begin(cx, asked, Kind::Events, Form::AiSdk, (Some(request), None));
+                self.begin(cx, wanted, Kind::Events, Form::AiSdk, (Some(request), None));
             }
         }
     }
@@ -93,7 +93,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     fn begin(
         &mut self,
         cx: &mut Context<'_>,
-        asked: Asked,
+        wanted: BridgeRequest,
         kind: Kind,
         form: Form,
         (request, asked_for): (Option<String>, Option<String>),
@@ -111,7 +111,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         let settings = &self.start.settings;
         let unacked = self.start.metrics.websocket.unacked.clone();
         self.runs.push(Run::new(Begun {
-            asking: self.start.requests.ask(asked, Arc::clone(&conn)),
+            asking: self.start.requests.ask(wanted, Arc::clone(&conn)),
             conn,
             kind,
             form,
@@ -142,9 +142,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             self.refuse(cx, refusal, request.as_deref(), &stream);
             return;
         }
-        let asked = Asked::Resume { id, after };
+        let wanted = BridgeRequest::Resume { id, after };
         let named = (request, Some(stream));
-        self.begin(cx, asked, Kind::Events, Form::Native, named);
+        self.begin(cx, wanted, Kind::Events, Form::Native, named);
     }
 
     /// Ends a stream, the run of a message, or all of them.
@@ -177,7 +177,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         match id.flatten() {
             Some(id) => {
                 let named = (request, Some(stream));
-                self.begin(cx, Asked::Stop { id }, Kind::Stop, Form::Native, named);
+                self.begin(
+                    cx,
+                    BridgeRequest::Stop { id },
+                    Kind::Stop,
+                    Form::Native,
+                    named,
+                );
             }
             None => self.refuse(cx, not_found(), request.as_deref(), &stream),
         }

@@ -1,4 +1,4 @@
-//! The keys that take one of a fixed set of words, and the value of each word.
+//! The choices of each key that takes one of a fixed set of words, and the value of each choice.
 
 use http::HeaderName;
 
@@ -13,31 +13,31 @@ use crate::queue::Overflow;
 use crate::request_map::RequestForm;
 use crate::translate::{Statuses, Target};
 
-/// Words of `log.format`.
+/// Choices of `log.format`.
 pub(crate) const LOG_FORMATS: [(&str, LogFormat); 3] = [
     ("auto", LogFormat::Auto),
     ("json", LogFormat::Json),
     ("text", LogFormat::Text),
 ];
 
-/// Words of `log.access`.
+/// Choices of `log.access`.
 pub(crate) const LOG_ACCESSES: [(&str, LogAccess); 3] = [
     ("all", LogAccess::All),
     ("errors", LogAccess::Errors),
     ("streams", LogAccess::Streams),
 ];
 
-/// Words of `tls.roots`.
+/// Choices of `tls.roots`.
 pub(crate) const ROOTS: [(&str, Roots); 3] = [
     ("bundled", Roots::Bundled),
     ("none", Roots::None),
     ("system", Roots::System),
 ];
 
-/// Words of `resume.store`: whether journals are in Redis.
+/// Choices of `resume.store`: whether journals are in Redis.
 pub(crate) const STORES: [(&str, bool); 2] = [("memory", false), ("redis", true)];
 
-/// The word of `resume.redis.mode`.
+/// The choice of `resume.redis.mode`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Servers {
     /// Several, which share the keys.
@@ -48,63 +48,63 @@ pub(crate) enum Servers {
     Standalone,
 }
 
-/// Words of `resume.redis.mode`.
+/// Choices of `resume.redis.mode`.
 pub(crate) const SERVERS: [(&str, Servers); 3] = [
     ("cluster", Servers::Cluster),
     ("sentinel", Servers::Sentinel),
     ("standalone", Servers::Standalone),
 ];
 
-/// Words of `resume.ids`, besides `off`.
+/// Choices of `resume.ids`, besides `off`.
 pub(crate) const IDS: [(&str, Ids); 2] = [("all", Ids::All), ("auto", Ids::Auto)];
 
-/// Words of `websocket`, besides `off`.
+/// Choices of `websocket`, besides `off`.
 pub(crate) const WEBSOCKETS: [(&str, WebSocket); 2] =
     [("bridge", WebSocket::Bridge), ("tunnel", WebSocket::Tunnel)];
 
-/// Words of `websocket.ack`, besides `off`.
+/// Choices of `websocket.ack`, besides `off`.
 pub(crate) const ACKS: [(&str, Claimed); 2] = [
     ("optional", Claimed::Optional),
     ("required", Claimed::Required),
 ];
 
-/// Words of `queue.overflow`.
+/// Choices of `queue.overflow`.
 pub(crate) const OVERFLOWS: [(&str, Overflow); 3] = [
     ("block", Overflow::Block),
     ("disconnect", Overflow::Disconnect),
     ("drop_oldest", Overflow::DropOldest),
 ];
 
-/// Words of `reply.unstream`: whether whole answers become streams.
+/// Choices of `reply.unstream`: whether whole answers become streams.
 pub(crate) const UNSTREAMS: [(&str, bool); 2] = [("pass", false), ("synthesize", true)];
 
-/// Words of `merge.finish`.
+/// Choices of `merge.finish`.
 pub(crate) const AGENT_FINISHES: [(&str, OnAgentFinish); 2] =
     [("all", OnAgentFinish::All), ("any", OnAgentFinish::Any)];
 
-/// Words of `merge.fail`.
+/// Choices of `merge.fail`.
 pub(crate) const AGENT_FAILURES: [(&str, OnAgentFailure); 2] = [
     ("continue", OnAgentFailure::Continue),
     ("stop", OnAgentFailure::Stop),
 ];
 
-/// Words of `request.from`.
+/// Choices of `request.from`.
 pub(crate) const REQUEST_FORMS: [(&str, RequestForm); 2] = [
     (RequestForm::AgUi.as_str(), RequestForm::AgUi),
     (RequestForm::AiSdk.as_str(), RequestForm::AiSdk),
 ];
 
-/// Words of `request.to`.
+/// Choices of `request.to`.
 pub(crate) const REQUEST_TARGETS: [(&str, ()); 1] = [("openai-chat", ())];
 
-/// Words of `reply.status`.
+/// Choices of `reply.status`.
 pub(crate) const STATUSES: [(&str, Statuses); 3] = [
     ("names", Statuses::Names),
     ("visible", Statuses::Visible),
     ("text", Statuses::Text),
 ];
 
-/// Words of `hide.reasoning` and `hide.tools`.
+/// Choices of `hide.reasoning` and `hide.tools`.
 pub(crate) const HIDES: [(&str, Hide); 3] = [
     ("drop", Hide::Drop),
     ("keep", Hide::Keep),
@@ -183,7 +183,7 @@ pub(crate) fn credential(text: &str) -> Result<Credential, String> {
     }
 }
 
-/// Returns the words of `reply`: `same` and every target.
+/// Returns the choices of `reply`: `same` and every target.
 pub(crate) fn replies() -> Vec<(&'static str, Option<Target>)> {
     let targets = Target::ALL
         .into_iter()
@@ -191,7 +191,7 @@ pub(crate) fn replies() -> Vec<(&'static str, Option<Target>)> {
     std::iter::once(("same", None)).chain(targets).collect()
 }
 
-/// Returns the words of `dialect`: `auto` and every dialect.
+/// Returns the choices of `dialect`: `auto` and every dialect.
 pub(crate) fn dialects() -> Vec<(&'static str, Choice)> {
     let fixed = Dialect::ALL
         .into_iter()
@@ -202,8 +202,8 @@ pub(crate) fn dialects() -> Vec<(&'static str, Choice)> {
 }
 
 /// Returns the word for a value, or an empty text for a value that the file cannot express.
-pub(crate) fn word_of<T: PartialEq>(words: &[(&'static str, T)], value: &T) -> &'static str {
-    words
+pub(crate) fn word_of<T: PartialEq>(choices: &[(&'static str, T)], value: &T) -> &'static str {
+    choices
         .iter()
         .find(|(_, other)| other == value)
         .map_or("", |(word, _)| word)

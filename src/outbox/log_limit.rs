@@ -10,9 +10,9 @@ const EVERY: Duration = Duration::from_secs(60);
 
 /// When the last warning was logged. Locked only for a read and a write.
 #[derive(Debug, Default)]
-pub(super) struct Complaints(Mutex<Option<Instant>>);
+pub(super) struct LogLimit(Mutex<Option<Instant>>);
 
-impl Complaints {
+impl LogLimit {
     /// Reports whether a warning may be logged, and counts it as logged.
     pub(super) fn is_due(&self) -> bool {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -30,11 +30,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_warning_a_minute() {
-        let complaints = Complaints::default();
-        assert!(complaints.is_due());
+        let log_limit = LogLimit::default();
+        assert!(log_limit.is_due());
         tokio::time::advance(EVERY - Duration::from_secs(1)).await;
-        assert!(!complaints.is_due());
+        assert!(!log_limit.is_due());
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(complaints.is_due() && !complaints.is_due());
+        assert!(log_limit.is_due() && !log_limit.is_due());
     }
 }

@@ -20,7 +20,7 @@ const TURNS: u8 = 3;
 
 /// A byte stream whose end comes last.
 #[derive(Debug)]
-pub(super) struct LastWords<S> {
+pub(super) struct ReadToEnd<S> {
     stream: S,
     /// The error of a write: the peer takes nothing more.
     refused: Option<io::Error>,
@@ -30,7 +30,7 @@ pub(super) struct LastWords<S> {
     retired: Arc<AtomicBool>,
 }
 
-impl<S> LastWords<S> {
+impl<S> ReadToEnd<S> {
     /// Sets `retired` as soon as the connection can take no more requests.
     pub(super) const fn new(stream: S, retired: Arc<AtomicBool>) -> Self {
         Self {
@@ -55,7 +55,7 @@ impl<S> LastWords<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for LastWords<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for ReadToEnd<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -88,7 +88,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for LastWords<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for LastWords<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for ReadToEnd<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -149,7 +149,7 @@ mod tests {
         let (near, mut far) = duplex(64);
         far.write_all(b"answer").await.unwrap();
         drop(far);
-        let mut near = LastWords::new(near, Arc::default());
+        let mut near = ReadToEnd::new(near, Arc::default());
         for _ in 0..3 {
             near.write_all(b"more of the request").await.unwrap();
             near.flush().await.unwrap();
@@ -164,7 +164,7 @@ mod tests {
     async fn the_end_waits_for_the_other_tasks() {
         let (near, far) = duplex(64);
         drop(far);
-        let mut near = LastWords::new(near, Arc::default());
+        let mut near = ReadToEnd::new(near, Arc::default());
         let mut turns = 0;
         let mut got = [0; 64];
         poll_fn(|cx| {

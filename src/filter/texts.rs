@@ -1,18 +1,18 @@
-//! The texts of a stream: when each ends or begins anew, and when what is held back of it leaves.
+//! Tracks each text of a stream: where it ends or restarts, and when held-back characters are released.
 
 use std::borrow::Cow;
 use std::task::Poll;
 
 use super::markers::Kind;
 use super::scan::{Marks, Scanner, Visible};
-use super::{Filter, Hide, MAX_LANES, MAX_TEMPLATE_BYTES, add, block_of, rewrite_text};
+use super::{Filter, Hide, MAX_TEMPLATE_BYTES, MAX_TEXTS, add, block_of, rewrite_text};
 use crate::dialect::Dialect;
 use crate::event::{Class, Content, Event, Step, TextsOver};
 use crate::wire::{Frame, Framing};
 
 /// The scan of one text. A stream may interleave several texts.
 #[derive(Debug)]
-pub(super) struct Lane {
+pub(super) struct ScannedText {
     pub(super) id: u64,
     pub(super) scanner: Scanner,
     /// A hidden call began, and the client was not told yet because the name of the tool may follow.
@@ -23,7 +23,7 @@ pub(super) struct Lane {
     pub(super) is_copy: bool,
 }
 
-impl Lane {
+impl ScannedText {
     /// Reports whether its template is large even without a text. A stream keeps one of these.
     pub(super) fn has_large_template(&self) -> bool {
         let last = self.last.as_ref();
@@ -46,10 +46,10 @@ impl Lane {
 
 impl Filter {
     /// Takes out the text with this number, or begins it.
-    pub(super) fn take_lane(&mut self, id: u64) -> Lane {
-        match self.lanes.iter().position(|lane| lane.id == id) {
-            Some(at) => self.lanes.remove(at),
-            None => Lane {
+    pub(super) fn take_text(&mut self, id: u64) -> ScannedText {
+        match self.texts.iter().position(|scanned| scanned.id == id) {
+            Some(at) => self.texts.remove(at),
+            None => ScannedText {
                 id,
                 scanner: Scanner::new(&self.rules.marks),
                 untold: false,
@@ -60,38 +60,42 @@ impl Filter {
     }
 
     /// Puts back a text that goes on.
-    pub(super) fn put_lane(&mut self, lane: Lane, sink: &mut impl FnMut(Cow<'_, [u8]>, &Event)) {
-        if lane.has_large_template() {
+    pub(super) fn put_text(
+        &mut self,
+        scanned: ScannedText,
+        sink: &mut impl FnMut(Cow<'_, [u8]>, &Event),
+    ) {
+        if scanned.has_large_template() {
             self.release_large_templates(sink);
         }
-        if self.lanes.len() == MAX_LANES {
-            let oldest = self.lanes.remove(0);
+        if self.texts.len() == MAX_TEXTS {
+            let oldest = self.texts.remove(0);
             self.end(oldest, sink);
         }
-        self.lanes.push(lane);
+        self.texts.push(scanned);
     }
 
     /// Notes the hidden spans that have begun in a text that had as many as `before`.
     pub(super) fn note_spans(
         &mut self,
-        lane: &mut Lane,
+        scanned: &mut ScannedText,
         before: [u64; 2],
         sink: &mut impl FnMut(Cow<'_, [u8]>, &Event),
     ) {
-        let [thoughts, calls] = lane.scanner.spans;
+        let [thoughts, calls] = scanned.scanner.spans;
         if thoughts > before[0] {
             self.note_run(Kind::Reasoning, None, sink);
         }
-        lane.untold |= calls > before[1];
-        if lane.untold {
-            let name = match lane.scanner.called() {
+        scanned.untold |= calls > before[1];
+        if scanned.untold {
+            let name = match scanned.scanner.called() {
                 Poll::Pending if self.rules.tools == Hide::Status => Poll::Pending,
                 Poll::Pending => Poll::Ready(None),
                 known @ Poll::Ready(_) => known,
             };
             if let Poll::Ready(name) = name {
                 self.note_run(Kind::Tool, name, sink);
-                lane.untold = false;
+                scanned.untold = false;
             }
         }
     }
@@ -104,17 +108,20 @@ impl Filter {
         sink: &mut impl FnMut(Cow<'_, [u8]>, &Event),
     ) {
         if event.texts_over == TextsOver::All {
-            for at in 0..self.lanes.len() {
+            for at in 0..self.texts.len() {
                 self.interrupt(at, sink);
             }
         }
         if event.texts_over == TextsOver::Perhaps {
-            let lane = self.lanes.iter_mut().find(|lane| lane.id == event.lane);
-            if let Some(lane) = lane
-                && lane.scanner.is_visible()
-                && !lane.scanner.holds()
+            let scanned = self
+                .texts
+                .iter_mut()
+                .find(|scanned| scanned.id == event.lane);
+            if let Some(scanned) = scanned
+                && scanned.scanner.is_visible()
+                && !scanned.scanner.holds()
             {
-                lane.scanner.restart(&self.rules.marks);
+                scanned.scanner.restart(&self.rules.marks);
             }
         }
         if event.class == Class::Tool
@@ -131,7 +138,11 @@ impl Filter {
         let is_of_one = event.texts_over == TextsOver::InLane && event.lane != 0;
         let ends_all = matches!(event.class, Class::Done | Class::Error)
             || (event.ends_stream() && !is_of_one);
-        let Some(at) = self.lanes.iter().position(|lane| lane.id == event.lane) else {
+        let Some(at) = self
+            .texts
+            .iter()
+            .position(|scanned| scanned.id == event.lane)
+        else {
             if ends_all || event.class == Class::Finish {
                 self.finish(sink);
             }
@@ -148,8 +159,8 @@ impl Filter {
             || (event.class == Class::Structure && has_brackets)
             || event.call.is_some_and(|call| call.step == Step::Ends);
         if is_end {
-            let lane = self.lanes.remove(at);
-            self.end(lane, sink);
+            let scanned = self.texts.remove(at);
+            self.end(scanned, sink);
         } else if event.class == Class::Tool
             || (event.class == Class::Structure && event.content != Content::None)
         {
@@ -162,18 +173,18 @@ impl Filter {
     /// unless the event is known to be another's. Of several texts nobody can say which one it interrupts, so what may
     /// become a marker stays held.
     fn begin_anew(&mut self, own: u64, sink: &mut impl FnMut(Cow<'_, [u8]>, &Event)) {
-        let only = self.lanes.len() == 1 && own == 0;
-        for at in 0..self.lanes.len() {
-            let Some(lane) = self.lanes.get_mut(at) else {
+        let only = self.texts.len() == 1 && own == 0;
+        for at in 0..self.texts.len() {
+            let Some(scanned) = self.texts.get_mut(at) else {
                 return;
             };
-            if lane.id == own || !lane.scanner.is_visible() {
+            if scanned.id == own || !scanned.scanner.is_visible() {
                 continue;
             }
             if only {
                 self.interrupt(at, sink);
-            } else if !lane.scanner.holds() {
-                lane.scanner.restart(&self.rules.marks);
+            } else if !scanned.scanner.holds() {
+                scanned.scanner.restart(&self.rules.marks);
             }
         }
     }
@@ -182,23 +193,23 @@ impl Filter {
     /// lets the text begin anew. Inside a hidden span it goes on.
     pub(super) fn interrupt(&mut self, at: usize, sink: &mut impl FnMut(Cow<'_, [u8]>, &Event)) {
         let mut visible = Visible::of(b"");
-        let Some(lane) = self
-            .lanes
+        let Some(scanned) = self
+            .texts
             .get_mut(at)
-            .filter(|lane| lane.scanner.is_visible())
+            .filter(|scanned| scanned.scanner.is_visible())
         else {
             return;
         };
-        lane.scanner.finish(&mut visible);
-        lane.scanner.restart(&self.rules.marks);
-        let last = lane.last.take();
+        scanned.scanner.finish(&mut visible);
+        scanned.scanner.restart(&self.rules.marks);
+        let last = scanned.last.take();
         self.carry(last, visible.changed(), sink);
     }
 
     /// Ends the hidden span that a call or a result leaves open, after the event: what the model writes next is another
     /// text, which must not stay hidden because a thought before the call was never closed. What stands beside the call
-    /// in its event still belongs to the span. A tool that nobody claims ends the only text; of several texts nobody can
-    /// say which one was over, so all stay hidden up to their ends.
+    /// in its event still belongs to the span. A tool that nobody claims ends the only text; of several texts nobody
+    /// can say which one was over, so all stay hidden up to their ends.
     pub(super) fn end_spans(
         &mut self,
         event: &Event,
@@ -208,44 +219,53 @@ impl Filter {
             return;
         }
         let is_of_nobody = event.texts_over == TextsOver::InLane && event.lane == 0;
-        let copies = self.lanes.iter().filter(|lane| lane.is_copy).count();
-        let is_only = is_of_nobody && self.lanes.len() - copies <= 1;
-        let is_over = |lane: &Lane| {
-            let is_of_it = lane.id == event.lane || (is_only && (!lane.is_copy || copies == 1));
-            is_of_it && lane.scanner.is_hidden()
+        let copies = self.texts.iter().filter(|scanned| scanned.is_copy).count();
+        let is_only = is_of_nobody && self.texts.len() - copies <= 1;
+        let is_over = |scanned: &ScannedText| {
+            let is_of_it =
+                scanned.id == event.lane || (is_only && (!scanned.is_copy || copies == 1));
+            is_of_it && scanned.scanner.is_hidden()
         };
-        while let Some(at) = self.lanes.iter().position(is_over) {
-            let lane = self.lanes.remove(at);
-            self.end(lane, sink);
+        while let Some(at) = self.texts.iter().position(is_over) {
+            let scanned = self.texts.remove(at);
+            self.end(scanned, sink);
         }
     }
 
     /// Releases what is held back of texts whose templates are large, so that a stream keeps only one of these.
     pub(super) fn release_large_templates(&mut self, sink: &mut impl FnMut(Cow<'_, [u8]>, &Event)) {
-        for at in 0..self.lanes.len() {
-            if self.lanes.get(at).is_some_and(Lane::has_large_template) {
+        for at in 0..self.texts.len() {
+            if self
+                .texts
+                .get(at)
+                .is_some_and(ScannedText::has_large_template)
+            {
                 self.interrupt(at, sink);
             }
-            if let Some(lane) = self
-                .lanes
+            if let Some(scanned) = self
+                .texts
                 .get_mut(at)
-                .filter(|lane| lane.has_large_template())
+                .filter(|scanned| scanned.has_large_template())
             {
                 // Within a hidden span nothing that is held is visible.
-                lane.last = None;
+                scanned.last = None;
             }
         }
     }
 
     /// Ends a text: sends what is held of it in an event like its last one.
-    pub(super) fn end(&mut self, mut lane: Lane, sink: &mut impl FnMut(Cow<'_, [u8]>, &Event)) {
+    pub(super) fn end(
+        &mut self,
+        mut scanned: ScannedText,
+        sink: &mut impl FnMut(Cow<'_, [u8]>, &Event),
+    ) {
         let mut visible = Visible::of(b"");
-        lane.scanner.finish(&mut visible);
-        add(&mut self.hidden.characters, lane.scanner.hidden);
-        if lane.untold {
+        scanned.scanner.finish(&mut visible);
+        add(&mut self.hidden.characters, scanned.scanner.hidden);
+        if scanned.untold {
             self.note_run(Kind::Tool, None, sink);
         }
-        self.carry(lane.last, visible.changed(), sink);
+        self.carry(scanned.last, visible.changed(), sink);
     }
 
     /// Sends a text, if there is one, in an event like the one given.
