@@ -43,8 +43,8 @@ pub enum Step {
     Gone(End),
     /// The viewer follows.
     Follows {
-        /// Since when data waits without being taken.
-        waiting_since: Option<Instant>,
+        /// Since when data waits without being taken; of two, the second if the connection holds what it took.
+        waits_since: [Option<Instant>; 2],
         /// When something was last sent, heartbeats included.
         pushed_at: Instant,
         /// Why its stream must end, although the stream itself may go on.
@@ -184,7 +184,7 @@ impl Hub {
         slot.catch_up(self, &source, now);
         let status = slot.queue.status();
         let step = Step::Follows {
-            waiting_since: status.waiting_since.max(status.handed_off),
+            waits_since: [false, true].map(|holds| status.waits_since(holds)),
             pushed_at: slot.pushed_at,
             ends: if slot.lost {
                 Some(End::ClientStalled)

@@ -91,6 +91,15 @@ pub struct Status {
     pub counts: Counts,
 }
 
+impl Status {
+    /// Returns since when data waits without being taken, in the queue or in the connection that took it; for the latter
+    /// the connection must be known to hold data: it may have written it long ago.
+    pub fn waits_since(&self, connection_holds: bool) -> Option<Instant> {
+        self.waiting_since
+            .max(self.handed_off.filter(|_| connection_holds))
+    }
+}
+
 /// Creates a queue, and returns the pump's end and the response's end. `encoder` writes heartbeats and drop notices.
 pub fn queue(limits: Limits, encoder: Encoder) -> (Sender, Receiver) {
     let mut ring = Ring::new(limits, encoder);

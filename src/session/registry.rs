@@ -67,17 +67,15 @@ impl Viewer {
     fn stalled(&self) -> Option<(Instant, usize)> {
         let status = self.queue.status();
         let taken = self.reader.last_progress();
-        // A connection of a single stream does not report when it has written everything. It holds unwritten data only
-        // if `last_progress` returns a time.
-        let holds = taken.is_some() || self.reader.is_shared();
-        let (handed_off, bytes) = match status.handed_off {
-            Some(since) if holds => (Some(since), status.handed_off_bytes),
-            _ => (None, 0),
+        let holds = self.reader.may_hold();
+        let waiting = status.waits_since(holds)?;
+        let held = match status.handed_off {
+            Some(_) if holds => status.handed_off_bytes,
+            _ => 0,
         };
-        let waiting = status.waiting_since.max(handed_off)?;
         Some((
             taken.map_or(waiting, |taken| taken.max(waiting)),
-            status.bytes + bytes,
+            status.bytes + held,
         ))
     }
 }

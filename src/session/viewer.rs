@@ -92,7 +92,7 @@ impl ViewerTask {
                     return Poll::Ready(());
                 }
                 Step::Follows {
-                    waiting_since,
+                    waits_since,
                     pushed_at,
                     ends,
                 } => match self.ending {
@@ -103,7 +103,7 @@ impl ViewerTask {
                         return Poll::Ready(());
                     }
                     Some((_, at)) => at,
-                    None => match self.check(waiting_since, pushed_at, ends, now) {
+                    None => match self.check(waits_since, pushed_at, ends, now) {
                         Ok(next) => next,
                         Err(end) => {
                             self.end(end, now);
@@ -125,14 +125,20 @@ impl ViewerTask {
     /// Returns when to look again, or why the viewer's stream ends.
     fn check(
         &self,
-        waiting_since: Option<Instant>,
+        waits_since: [Option<Instant>; 2],
         pushed_at: Instant,
         ends: Option<End>,
         now: Instant,
     ) -> Result<Instant, End> {
         let parts = &self.parts;
+        let [in_queue, anywhere] = waits_since;
+        let since = if parts.reader.may_hold() {
+            anywhere
+        } else {
+            in_queue
+        };
         // `None` is less than any time; of two times, the later one counts.
-        let waiting = waiting_since.max(parts.reader.last_progress());
+        let waiting = since.max(parts.reader.last_progress());
         // What begins to wait after this check is noticed at the next one, which is early enough.
         let stalled_at = waiting.unwrap_or(now) + parts.stall;
         if let Some(end) = ends {

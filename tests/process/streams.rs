@@ -234,6 +234,29 @@ fn a_client_that_stops_reading_costs_its_bound_and_its_agent_is_released() {
     drop(client);
 }
 
+/// The client has taken all that there was: only its agent is silent.
+#[test]
+fn a_client_that_waits_does_not_stall() {
+    for more in [
+        "",
+        "hide: { reasoning: drop }, ",
+        "reply: { as: events }, ",
+        "batch: { max_delay: 20ms }, ",
+        "resume: {}, ",
+    ] {
+        let upstream = Upstream::start();
+        let deadlines = "deadlines: { client_stall: 200ms, idle: 900ms }, heartbeat: 60s";
+        let weir = Weir::start(&with(&format!("{more}{deadlines}")), upstream.address());
+        let mut client = Client::post(&weir.address, CHAT);
+        let mut agent = upstream.accept();
+        agent.head("text/event-stream");
+        agent.chunk(token("one"));
+        client.until("one");
+        client.rest();
+        assert_eq!(weir.ended()["outcome"], "idle_timeout", "{more}");
+    }
+}
+
 #[test]
 fn sigterm_lets_short_streams_finish_and_tells_long_ones() {
     let upstream = Upstream::start();

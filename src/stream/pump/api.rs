@@ -119,6 +119,12 @@ pub trait Reader: fmt::Debug + Send + Sync {
         false
     }
 
+    /// Reports whether the connection may hold data that it has taken. One of a single stream does not say when it has
+    /// written everything, but that it has not.
+    fn may_hold(&self) -> bool {
+        self.is_shared() || self.last_progress().is_some()
+    }
+
     /// Tells the connection that the stream is over although the client has not taken all of its data, so that it does
     /// not wait for the client any longer.
     fn give_up(&self) {}

@@ -10,7 +10,7 @@ use super::outlet::Outlet;
 use crate::dialect::Dialect;
 use crate::encode::Encoder;
 use crate::length::Length;
-use crate::queue::Offer;
+use crate::queue::{Offer, Status};
 use crate::stream::deadline::{ClientClocks, Lengths};
 use crate::stream::meter::Meter;
 use crate::wire::Framing;
@@ -148,6 +148,12 @@ impl Egress {
         // `None` is less than any time; of two times, the later one counts.
         self.clocks
             .note_waiting(since.max(self.reader.last_progress()));
+    }
+
+    /// Records what waits for the client, according to its queue.
+    pub(super) fn note_status(&mut self, status: &Status) {
+        let holds = self.reader.may_hold();
+        self.note_waiting(status.waits_since(holds));
     }
 
     /// Sends a heartbeat, unless other data waits for the client anyway. Returns whether it was sent.

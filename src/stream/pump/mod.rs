@@ -322,8 +322,7 @@ impl Pump {
         if let Some(end) = self.egress.outlet.gone(&status, now) {
             return Some(end.into());
         }
-        self.egress
-            .note_waiting(status.waiting_since.max(status.handed_off));
+        self.egress.note_status(&status);
         match self.state {
             State::Resting { .. } => {
                 self.state = State::Reading;
@@ -382,8 +381,7 @@ impl Pump {
     /// Reacts to a timer that fired: a deadline has passed, a heartbeat is due, or the timer was early.
     fn tick(&mut self, now: Instant) -> Option<Failure> {
         let status = self.egress.outlet.status();
-        self.egress
-            .note_waiting(status.waiting_since.max(status.handed_off));
+        self.egress.note_status(&status);
         if let Some(failure) = self.end_by_deadline(now) {
             return Some(failure);
         }

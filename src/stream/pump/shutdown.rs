@@ -180,8 +180,7 @@ impl Pump {
                     continue;
                 }
                 self.drain_source(cx);
-                self.egress
-                    .note_waiting(status.waiting_since.max(status.handed_off));
+                self.egress.note_status(&status);
                 let now = Instant::now();
                 if now >= linger {
                     self.ingress.source = None;
