@@ -333,12 +333,39 @@ impl Classifier {
         frame: &Frame<'_>,
         parsed: &'e mut Option<Event>,
     ) -> &'e Event {
-        if self.repeat.recognises(frame) {
-            if let Some(varying) = self.repeat.varying() {
-                self.parser.note_varying(varying.of(&frame.block));
-            }
-            return self.repeat.meaning();
+        if self.recognises(frame) {
+            return self.meaning();
         }
+        self.classify_unknown(frame, parsed)
+    }
+
+    /// Reports whether the next frame differs only in its text from one that came before. If so, [`Classifier::meaning`]
+    /// is its meaning, and it has been classified; if not, [`Classifier::classify_unknown`] must follow.
+    #[expect(
+        clippy::inline_always,
+        reason = "a call for each event costs 10 instructions"
+    )]
+    #[inline(always)]
+    pub(crate) fn recognises(&mut self, frame: &Frame<'_>) -> bool {
+        let is_known = self.repeat.recognises(frame);
+        if is_known && let Some(varying) = self.repeat.varying() {
+            self.parser.note_varying(varying.of(&frame.block));
+        }
+        is_known
+    }
+
+    /// Returns the meaning of the frame that was recognised.
+    #[inline]
+    pub(crate) const fn meaning(&self) -> &Event {
+        self.repeat.meaning()
+    }
+
+    /// Returns the meaning of a frame that was not recognised, which then lies in `parsed`.
+    pub(crate) fn classify_unknown<'e>(
+        &mut self,
+        frame: &Frame<'_>,
+        parsed: &'e mut Option<Event>,
+    ) -> &'e Event {
         if self.repeat.was_repeated() {
             self.seen.repeated();
             self.parser.note_repeated(self.repeat.meaning().lane);

@@ -69,6 +69,11 @@ impl Receiver {
 
     /// Appends the next events to `out`, at most `max_bytes` unless a single event is larger, or returns a large event.
     /// Once the queue is closed and empty, every call returns the end.
+    #[expect(
+        clippy::inline_always,
+        reason = "a call for each read costs 20 instructions"
+    )]
+    #[inline(always)]
     pub fn poll_next(
         &mut self,
         cx: &mut Context<'_>,

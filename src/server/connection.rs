@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio_rustls::server::TlsStream;
 
 use super::engine::{Ended, Engine};
 use super::interim::Interim;
@@ -38,15 +39,42 @@ where
     Connection::new(app, peer, stream, &limits, held)
 }
 
-/// Runs a connection that begins with a TLS handshake.
-pub(super) async fn over_tls<S, G>(
+/// Returns the future of a connection that begins with a TLS handshake. `held` is dropped when the connection is over.
+///
+/// The handshake and the connection are boxes of their own: the task is as large as the largest of its states, and a
+/// handshake takes 4 KiB that the connection does not need.
+pub(super) fn over_tls<S, G>(
     app: Arc<App>,
     worker: usize,
     origin: Origin,
     stream: S,
     tls: Arc<ReloadingCertificate>,
     held: G,
-) where
+) -> impl Future<Output = ()>
+where
+    S: AsyncRead + AsyncWrite + PeerState + Send + Unpin + 'static,
+    G: Unpin,
+{
+    let handshake = Box::pin(accept_tls(app, worker, origin, stream, tls, held));
+    async move {
+        if let Some(connection) = handshake.await {
+            connection.await;
+        }
+    }
+}
+
+type TlsConnection<S, G> = Connection<TlsStream<TrackedIo<S>>, G>;
+
+/// Completes the handshake of a connection. Returns `None` if it failed.
+async fn accept_tls<S, G>(
+    app: Arc<App>,
+    worker: usize,
+    origin: Origin,
+    stream: S,
+    tls: Arc<ReloadingCertificate>,
+    held: G,
+) -> Option<Pin<Box<TlsConnection<S, G>>>>
+where
     S: AsyncRead + AsyncWrite + PeerState + Send + Unpin + 'static,
     G: Unpin,
 {
@@ -58,11 +86,12 @@ pub(super) async fn over_tls<S, G>(
             let (_, session) = stream.get_ref();
             let shown = session.peer_certificates().and_then(<[_]>::first);
             peer.certificate = shown.map(fingerprint);
-            Box::pin(Connection::new(app, peer, stream, &limits, held)).await;
+            return Some(Box::pin(Connection::new(app, peer, stream, &limits, held)));
         }
         Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
         Err(_) => tracing::debug!("a TLS handshake took longer than limits.request_head"),
     }
+    None
 }
 
 fn watch<S>(worker: usize, origin: Origin, stream: S, limits: &Limits) -> (Peer, TrackedIo<S>) {

@@ -86,6 +86,23 @@ impl StreamClassifier {
         frame: &Frame<'_>,
         parsed: &'e mut Option<Event>,
     ) -> Option<&'e Event> {
+        // What was recognised has a text, and says nothing about the end. Nearly every event is like that.
+        let is_plain =
+            self.settled && self.may_end.is_none() && self.terminal.is_none() && !frame.raw;
+        if is_plain && self.classifier.recognises(frame) {
+            return Some(self.classifier.meaning());
+        }
+        self.read_slowly(frame, is_plain, parsed)
+    }
+
+    /// The rest of [`StreamClassifier::read`]. `is_unknown`: the frame was not recognised.
+    #[inline(never)]
+    fn read_slowly<'e>(
+        &'e mut self,
+        frame: &Frame<'_>,
+        is_unknown: bool,
+        parsed: &'e mut Option<Event>,
+    ) -> Option<&'e Event> {
         if self.terminal.is_some() {
             return None;
         }
@@ -102,6 +119,7 @@ impl StreamClassifier {
             self.settle(frame)
         };
         let event = match foreign {
+            None if is_unknown => self.classifier.classify_unknown(frame, parsed),
             None => self.classifier.classify(frame, parsed),
             // A frame in another dialect than the rest of the stream.
             Some(dialect) => parsed.insert(Classifier::new(dialect).read(frame)),

@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
+use std::thread::LocalKey;
 
 use super::parts::Entry;
 
@@ -29,11 +30,21 @@ pub(super) fn bytes(roof: usize) -> Vec<u8> {
 }
 
 /// Takes back a buffer whose content is no longer needed.
+#[expect(
+    clippy::inline_always,
+    reason = "a call for each event costs 10 instructions"
+)]
+#[inline(always)]
 pub(super) fn keep_bytes(mut buffer: Vec<u8>) {
-    let spare = BYTES.take();
-    let better = (spare.capacity()..=KEEP_BYTES).contains(&buffer.capacity());
+    if buffer.capacity() > KEEP_BYTES {
+        return;
+    }
     buffer.clear();
-    BYTES.set(if better { buffer } else { spare });
+    let other = BYTES.replace(buffer);
+    // There is none if it was this buffer that was lent.
+    if other.capacity() > 0 {
+        keep_larger(&BYTES, other, Vec::capacity);
+    }
 }
 
 /// Returns an empty list of entries.
@@ -42,9 +53,26 @@ pub(super) fn entries() -> VecDeque<Entry> {
 }
 
 /// Takes back a list whose entries are no longer needed.
+#[expect(
+    clippy::inline_always,
+    reason = "a call for each event costs 10 instructions"
+)]
+#[inline(always)]
 pub(super) fn keep_entries(mut list: VecDeque<Entry>) {
-    let spare = ENTRIES.take();
-    let better = (spare.capacity()..=KEEP_ENTRIES).contains(&list.capacity());
+    if list.capacity() > KEEP_ENTRIES {
+        return;
+    }
     list.clear();
-    ENTRIES.set(if better { list } else { spare });
+    let other = ENTRIES.replace(list);
+    if other.capacity() > 0 {
+        keep_larger(&ENTRIES, other, VecDeque::capacity);
+    }
+}
+
+/// Keeps `other` if it is larger than what is kept.
+#[cold]
+fn keep_larger<T: Default>(kept: &'static LocalKey<Cell<T>>, other: T, capacity: fn(&T) -> usize) {
+    let this = kept.take();
+    let is_larger = capacity(&other) > capacity(&this);
+    kept.set(if is_larger { other } else { this });
 }

@@ -9,6 +9,11 @@ impl Ring {
     }
 
     /// Takes at most `max_events`, otherwise as [`Ring::take`].
+    #[expect(
+        clippy::inline_always,
+        reason = "a call for each event costs 20 instructions"
+    )]
+    #[inline(always)]
     pub fn take_some(
         &mut self,
         max_events: usize,
@@ -20,6 +25,16 @@ impl Ring {
         {
             return Some(taken);
         }
+        self.take_several(max_events, max_bytes, out)
+    }
+
+    #[inline(never)]
+    fn take_several(
+        &mut self,
+        max_events: usize,
+        max_bytes: usize,
+        out: &mut Vec<u8>,
+    ) -> Option<Taken> {
         let first = self.entries.iter().find(|entry| !entry.dead)?;
         let mut oldest = first.arrived;
         let (start, mut end) = (first.start, first.start);
@@ -89,6 +104,7 @@ impl Ring {
     }
 
     /// Takes the only event that waits. This is nearly always the case while the reader keeps up.
+    #[inline]
     fn take_only(&mut self, out: &mut Vec<u8>) -> Option<Taken> {
         let only = self.entries.back()?;
         if only.dead || only.gap.events > 0 {

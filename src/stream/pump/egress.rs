@@ -67,6 +67,11 @@ impl Egress {
     }
 
     /// Adopts the dialect and the framing that the upstream turned out to use. Only the first events change them.
+    #[expect(
+        clippy::inline_always,
+        reason = "a call for each event costs 10 instructions"
+    )]
+    #[inline(always)]
     pub(super) fn follow(&mut self, dialect: Dialect, framing: Framing) {
         if self.encoder.follow(dialect, framing) {
             self.outlet.set_encoder(self.encoder);

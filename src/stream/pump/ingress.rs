@@ -246,7 +246,11 @@ impl Intake {
         egress.accept(&delivered);
     }
 
-    #[inline]
+    #[expect(
+        clippy::inline_always,
+        reason = "a call for each read costs 20 instructions"
+    )]
+    #[inline(always)]
     fn note(&mut self, egress: &mut Egress, delivered: &Delivered, now: Instant) {
         self.clocks.note_read(now);
         if delivered.counted.content {

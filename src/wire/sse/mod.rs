@@ -78,7 +78,11 @@ impl Decoder {
         chunk: &[u8],
         sink: &mut impl FnMut(Frame<'_>) -> F,
     ) -> Result<usize, Error> {
-        let input = self.strip_start(chunk);
+        let input = if self.skip_lf || self.bom.is_some() {
+            self.strip_start(chunk)
+        } else {
+            chunk
+        };
         if input.is_empty() {
             return Ok(chunk.len());
         }
