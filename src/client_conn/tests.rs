@@ -129,3 +129,10 @@ async fn the_longest_limit_of_the_open_requests_is_allowed() {
     conn.give_up();
     assert_eq!(conn.allowed_stall(), None, "it is closed by Weir itself");
 }
+
+#[test]
+fn a_connection_has_three_cache_lines() {
+    // With the two counts of its `Arc`.
+    let size = 2 * size_of::<usize>() + size_of::<ClientConn>();
+    assert!(size <= 192, "{size}");
+}

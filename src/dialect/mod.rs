@@ -361,6 +361,11 @@ impl Classifier {
     }
 
     /// Returns the meaning of a frame that was not recognised, which then lies in `parsed`.
+    #[expect(
+        clippy::inline_always,
+        reason = "a call for each event costs 10 instructions"
+    )]
+    #[inline(always)]
     pub(crate) fn classify_unknown<'e>(
         &mut self,
         frame: &Frame<'_>,

@@ -157,3 +157,17 @@ pub(super) fn wake(mut state: MutexGuard<'_, State>) {
         reader.wake();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[test]
+    fn an_empty_queue_takes_little_room() {
+        // With the two counts of its `Arc`. The allocator gives out 448 bytes, and then 512.
+        let size = 2 * size_of::<usize>() + size_of::<Mutex<State>>();
+        assert!(size <= 448, "{size}");
+    }
+}

@@ -305,4 +305,12 @@ mod tests {
             assert_eq!(chunk.get(start..).unwrap(), expected);
         }
     }
+
+    #[test]
+    fn a_stream_without_a_rest_takes_little_room() {
+        // The allocator gives out 256 bytes, and then 320. The socket is the one of TCP.
+        let size =
+            size_of::<StreamWriter<super::super::tracked_io::TrackedIo<tokio::net::TcpStream>>>();
+        assert!(size <= 256, "{size}");
+    }
 }

@@ -372,4 +372,11 @@ mod tests {
             assert_eq!(stream.live.dialect(), dialect);
         }
     }
+
+    #[test]
+    fn a_live_stream_has_three_cache_lines() {
+        // With the two counts of its `Arc`.
+        let size = 2 * size_of::<usize>() + size_of::<LiveStream>();
+        assert!(size <= 192, "{size}");
+    }
 }

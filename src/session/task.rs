@@ -379,4 +379,14 @@ mod tests {
         let reported = outcome(&|mut info| info.is_reported = true);
         assert_eq!(reported, (vec![], 0));
     }
+
+    #[test]
+    fn a_quiet_stream_holds_little() {
+        // The allocator gives out 1,280 bytes, and then 1,536.
+        assert!(
+            size_of::<StreamTask>() <= 1280,
+            "{}",
+            size_of::<StreamTask>()
+        );
+    }
 }

@@ -7,6 +7,9 @@ use crate::wire::Frame;
 /// After this many events that do not fit it, an announced dialect is no longer expected.
 const MAX_FOREIGN_FRAMES: u8 = 8;
 
+/// What an event of an unknown stream means. Nothing has to be looked up for it.
+static OPAQUE: Event = Event::opaque();
+
 /// Converts the frames of one stream to events.
 #[derive(Debug)]
 #[repr(C)]
@@ -89,6 +92,9 @@ impl StreamClassifier {
         // What was recognised has a text, and says nothing about the end. Nearly every event is like that.
         let is_plain =
             self.settled && self.may_end.is_none() && self.terminal.is_none() && !frame.raw;
+        if is_plain && self.dialect().is_opaque() && !frame.data().is_empty() {
+            return Some(&OPAQUE);
+        }
         if is_plain && self.classifier.recognises(frame) {
             return Some(self.classifier.meaning());
         }

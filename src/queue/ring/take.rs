@@ -36,7 +36,9 @@ impl Ring {
         out: &mut Vec<u8>,
     ) -> Option<Taken> {
         let first = self.entries.iter().find(|entry| !entry.dead)?;
-        let mut oldest = first.arrived;
+        // They are in the order in which they came.
+        let oldest = first.arrived;
+        let have_ids = self.ids.is_some();
         let (start, mut end) = (first.start, first.start);
         let (mut events, mut bytes, mut seen) = (0, 0, 0);
         let mut plain = true;
@@ -46,11 +48,12 @@ impl Ring {
                     break;
                 }
                 // With a gap it is copied, whether or not the client is told.
-                plain &= entry.start == end && entry.gap.events == 0 && !self.has_id(entry);
+                plain &= entry.start == end
+                    && entry.gap.events == 0
+                    && !(have_ids && self.has_id(entry));
                 end = entry.start + entry.len;
                 bytes += entry.len;
                 events += 1;
-                oldest = oldest.min(entry.arrived);
                 if let Some(count) = self.taken.get_mut(entry.class.index()) {
                     *count += 1;
                 }

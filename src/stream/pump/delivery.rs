@@ -75,6 +75,11 @@ impl Sink for Delivery<'_, '_> {
         self.offer(self.encoder.event(block, event), event);
     }
 
+    #[expect(
+        clippy::inline_always,
+        reason = "a call for each event costs 10 instructions"
+    )]
+    #[inline(always)]
     fn passes(&mut self, block: Cow<'_, [u8]>, event: &Event) {
         // Nothing is hidden, so the first text is also the first visible text.
         self.arrived(&block, event);
@@ -168,6 +173,11 @@ impl<'a, 'q> Delivery<'a, 'q> {
     }
 
     /// Offers an event to the queue, or puts it behind the events that already wait.
+    #[expect(
+        clippy::inline_always,
+        reason = "a call for each event costs 10 instructions"
+    )]
+    #[inline(always)]
     fn offer(&mut self, block: &[u8], event: &Event) {
         if self.offer == Offer::Disconnect {
             return;
