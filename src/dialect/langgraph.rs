@@ -3,6 +3,8 @@
 //!
 //! End of input is the normal end of a stream; the events `end` and `error` are optional.
 
+use http::Method;
+
 use super::beside::Seen;
 use super::first_frame::FirstFrame;
 use super::message::{Message, Metadata};
@@ -24,6 +26,12 @@ pub(super) const SPEC: DialectSpec = DialectSpec {
     match_first_frame,
     parser: |_| Box::<State>::default(),
     always_streams: true,
+    // A GET joins a thread or a run, which may wait for its turn; the thread protocol subscribes to events by POST.
+    subscribes: |parts| {
+        let path = parts.uri.path();
+        let path = path.strip_suffix('/').unwrap_or(path);
+        parts.method == Method::GET || path.ends_with("/stream/events")
+    },
     status: Some(|words| {
         let event = Object::new().text("type", "status").text("content", words);
         format!("event: custom\ndata: {}\n\n", event.end())

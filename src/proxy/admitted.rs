@@ -32,7 +32,7 @@ pub(super) struct Admitted {
     pub(super) asked_model: Option<AskedModel>,
     /// Lets the upstream call continue when the client leaves; `None` if it is cancelled.
     pub(super) detaches: Option<Detachable>,
-    /// The stream of the request may be silent for as long as it lasts.
+    /// The head of the request subscribes: its stream may be silent for as long as it lasts.
     pub(super) subscribes: bool,
     /// The request's path says that its stream is one reply of a model and nothing else.
     pub(super) single_reply: bool,
