@@ -87,6 +87,9 @@ impl Admitted {
         if self.single_reply {
             members.note_single_reply();
         }
+        if self.subscribes {
+            members.note_subscription();
+        }
         members
     }
 

@@ -39,7 +39,7 @@ const fn call(body: &'static str, first: &'static str) -> Subscription {
 const CHANGED: &str =
     "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n\n";
 const WORKING: &str = "data: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"kind\":\"status-update\",\"taskId\":\"k\",\"contextId\":\"c\",\"final\":false,\"status\":{\"state\":\"working\"}}}\n\n";
-const SUBSCRIPTIONS: [Subscription; 9] = [
+static SUBSCRIPTIONS: [Subscription; 9] = [
     get_of("GET /mcp/", "accept: text/event-stream\r\n", CHANGED),
     get_of(
         "GET /tools",
@@ -51,17 +51,17 @@ const SUBSCRIPTIONS: [Subscription; 9] = [
         "accept: text/event-stream\r\n",
         "event: endpoint\ndata: /messages/?session_id=1\n\n",
     ),
+    // A run has failed; the thread goes on.
     get_of(
         "GET /threads/t/stream",
         "accept: text/event-stream\r\n",
-        "event: metadata\ndata: {\"run_id\":\"r\",\"attempt\":1}\n\n",
+        "event: error\ndata: {\"error\":\"ValueError\",\"message\":\"x\"}\n\n",
     ),
     get_of(
         "GET /threads/t/runs/r/stream",
         "accept: text/event-stream\r\n",
         "event: metadata\ndata: {\"run_id\":\"r\",\"attempt\":1}\n\n",
     ),
-    // A run has failed; the thread goes on.
     Subscription {
         request: "POST /threads/t/stream/events",
         fields: "content-type: application/json\r\n",
@@ -163,7 +163,7 @@ fn a_subscription_that_only_pings_goes_on() {
 #[test]
 fn the_whole_stream_has_a_limit_and_what_is_no_subscription_has_all() {
     let upstream = Upstream::start();
-    let yaml = with(&SHORT.replace("total: 1m", "total: 1500ms"));
+    let yaml = with(&SHORT.replace("total: 1m", "total: 2s"));
     let weir = Weir::start(&yaml, upstream.address());
     let fields = "accept: text/event-stream\r\n";
     let (mut client, mut agent) = open(&weir, &upstream, "GET /mcp", fields, "");
