@@ -136,6 +136,7 @@ impl Client {
                 mut lease,
                 connected,
             } = self.lease(from, deadlines).await?;
+            let index = lease.picked.index;
             let Some(endpoint) = lease.picked.endpoint() else {
                 return Err(self.no_endpoint());
             };
@@ -175,7 +176,11 @@ impl Client {
                     error,
                     is_silent: true,
                     ..
-                }) if connected.is_none() && spare.is_some() => {
+                }) if connected.is_none() => {
+                    self.pool.distrust(index);
+                    if spare.is_none() {
+                        return Err(error);
+                    }
                     tracing::debug!(upstream = %self.upstream.name, %error, "reused connection was closed, repeating the request");
                     (body, repeated) = (spare.take(), true);
                 }

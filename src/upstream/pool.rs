@@ -33,6 +33,10 @@ pub(super) struct Pool {
     retired: AtomicBool,
 }
 
+/// Most connections on probation per endpoint and worker. Beyond that, the one that has waited longest is used: a burst
+/// must not open a connection for each of its requests.
+const MAX_ON_PROBATION: usize = 32;
+
 /// Most idle connections per upstream and worker, if the process has file descriptors for as many. More than a burst
 /// reuses would only cost descriptors.
 const MAX_IDLE: usize = 64;
@@ -56,6 +60,33 @@ struct Idle {
     since: Instant,
 }
 
+impl Kept {
+    /// Removes the connection to `endpoint` that is used next, and reports whether its endpoint is trusted.
+    fn pick(
+        &mut self,
+        endpoint: usize,
+        now: Instant,
+        max_age: Duration,
+        probation: Duration,
+    ) -> Option<(Idle, bool)> {
+        let Self { idle, trust } = self;
+        let trusted = |one: &Idle| one.doubt.is_none_or(|doubt| trust.has(endpoint, doubt));
+        let own = |one: &Idle| one.endpoint == endpoint && now < one.since + max_age;
+        let free = |one: &Idle| own(one) && (now >= one.since + probation || trusted(one));
+        let at = idle.iter().rposition(free).or_else(|| {
+            // All of its own are on probation.
+            let waiting = idle.iter().filter(|one| own(one)).count();
+            let is_crowded = waiting >= MAX_ON_PROBATION || idle.len() >= MAX_IDLE;
+            let all = idle.iter().enumerate().filter(|(_, one)| own(one));
+            let longest = all.min_by_key(|(_, one)| one.since).map(|(at, _)| at);
+            longest.filter(|_| is_crowded)
+        })?;
+        let one = idle.swap_remove(at);
+        let trusted = trusted(&one);
+        Some((one, trusted))
+    }
+}
+
 impl Pool {
     pub(super) const fn new(max_age: Duration, budget: Budget) -> Self {
         Self {
@@ -69,7 +100,7 @@ impl Pool {
         }
     }
 
-    /// Takes an idle connection to `endpoint` that is still open and not on probation.
+    /// Takes an idle connection to `endpoint` that is still open and not on probation, unless too many are.
     pub(super) fn take(
         &self,
         endpoint: usize,
@@ -79,24 +110,13 @@ impl Pool {
         // Where connections are kept for less than a second, they are of use, too.
         let probation = PROBATION.min(self.max_age / 2);
         loop {
-            let (mut one, trusted) = {
-                let mut kept = self.lock();
-                let Kept { idle, trust } = &mut *kept;
-                let trusted = |one: &Idle| one.doubt.is_none_or(|doubt| trust.has(endpoint, doubt));
-                let at = idle.iter().rposition(|one| {
-                    one.endpoint == endpoint
-                        && now < one.since + self.max_age
-                        && (now >= one.since + probation || trusted(one))
-                })?;
-                let one = idle.swap_remove(at);
-                let trusted = trusted(&one);
-                (one, trusted)
-            };
+            let (mut one, trusted) = self.lock().pick(endpoint, now, self.max_age, probation)?;
             let is_open = one.wire.is_ready(cx);
             if let Some(doubt) = one.doubt {
-                if is_open && !trusted {
+                let has_waited = now >= one.since + probation;
+                if is_open && has_waited && !trusted {
                     self.lock().trust.set(endpoint, doubt, true);
-                } else if !is_open && trusted && now < one.since + probation && !one.wire.is_old() {
+                } else if !is_open && !has_waited && trusted && !one.wire.is_old() {
                     self.lock().trust.set(endpoint, doubt, false);
                 }
             }
@@ -104,6 +124,11 @@ impl Pool {
                 return Some((one.wire, one.socket));
             }
         }
+    }
+
+    /// Records that the endpoint at this index has closed a connection while a request was on its way.
+    pub(super) fn distrust(&self, endpoint: usize) {
+        self.lock().trust.lose(endpoint);
     }
 
     /// Closes all idle connections, and keeps none from here on.
@@ -299,6 +324,43 @@ mod tests {
             pool.put(wire, budget.open().unwrap(), 0);
             assert!(take(&pool).await.is_none(), "{bytes} {status}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_is_trusted_until_a_request_is_lost() {
+        let (pool, budget) = pool();
+        let (near, mut far) = duplex(1 << 16);
+        let mut wire = Connection::new(Io::Other(Box::new(near)));
+        for trusted in [true, false] {
+            wire.begin(&post(), Some(body(20_000)));
+            let stream =
+                b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+            far.write_all(stream).await.unwrap();
+            poll_fn(|cx| wire.poll_head(cx, |_, _| {})).await.unwrap();
+            poll_fn(|cx| wire.poll_body(cx, &mut |_| {})).await.unwrap();
+            assert_eq!(wire.doubt(), Some(Doubt::Streamed));
+            pool.put(wire, budget.open().unwrap(), 0);
+            let taken = take(&pool).await;
+            assert_eq!(taken.is_some(), trusted);
+            let Some((again, _)) = taken else { break };
+            wire = again;
+            pool.distrust(0);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_so_many_are_on_probation() {
+        let budget = Sockets::budget(&Arc::default(), 64, 64);
+        let pool = Pool::new(AGE, budget.clone());
+        let mut far_ends = Vec::new();
+        for number in 1..=MAX_ON_PROBATION {
+            assert!(take(&pool).await.is_none(), "{number}");
+            let (wire, far) = used(2, "200 OK").await;
+            far_ends.push(far);
+            pool.put(wire, budget.open().unwrap(), 0);
+        }
+        assert!(take(&pool).await.is_some());
+        assert!(take(&pool).await.is_none(), "one has made room");
     }
 
     #[tokio::test(start_paused = true)]

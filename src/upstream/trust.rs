@@ -3,7 +3,8 @@
 //! An upstream may answer a request without reading all of it, and close the connection a moment later. A request that
 //! is sent in between is lost, and a POST must not be repeated. From outside nothing tells such an answer from any
 //! other: the kernel has accepted the whole request in both cases. So after a request with a body a connection is kept
-//! on probation, and an endpoint whose connection is still open afterwards is trusted from then on.
+//! on probation, and an endpoint whose connection is still open afterwards is trusted from then on. A streamed answer is
+//! made from the request, so there an endpoint is trusted until it turns out otherwise.
 
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ pub(super) enum Doubt {
     Large,
     /// A small request was refused: any other status.
     Refused,
+    /// Any request was answered with 2xx and a stream: an answer whose length is not announced.
+    Streamed,
     /// The answer began before all of the request was sent.
     Early,
 }
@@ -31,38 +34,53 @@ impl Doubt {
             Self::Small => Some(0),
             Self::Large => Some(1),
             Self::Refused => Some(2),
+            Self::Streamed => Some(3),
             Self::Early => None,
         }
     }
 }
 
-/// The endpoints that have kept connections open, each in spite of these doubts.
+/// In spite of which doubts an endpoint is trusted that has shown nothing yet.
+const UNKNOWN: [bool; 4] = [false, false, false, true];
+
+/// In spite of which doubts the endpoints keep connections open, by their index.
 #[derive(Debug)]
-pub(super) struct Trust(Vec<[bool; 3]>);
+pub(super) struct Trust(Vec<[bool; 4]>);
 
 impl Trust {
-    /// Creates one without any.
+    /// Creates the trust in endpoints that have shown nothing yet.
     pub(super) const fn new() -> Self {
         Self(Vec::new())
     }
 
     /// Reports whether the endpoint at this index keeps connections open in spite of `doubt`.
     pub(super) fn has(&self, endpoint: usize, doubt: Doubt) -> bool {
-        let place = doubt.place();
-        let trusted = self.0.get(endpoint).zip(place);
-        trusted.is_some_and(|(kept, place)| kept.get(place).copied().unwrap_or_default())
+        let all = self.0.get(endpoint).unwrap_or(&UNKNOWN);
+        let place = doubt.place().and_then(|place| all.get(place));
+        place.copied().unwrap_or_default()
     }
 
     /// Records whether the endpoint at this index has kept a connection open.
     pub(super) fn set(&mut self, endpoint: usize, doubt: Doubt, kept: bool) {
-        if self.0.len() <= endpoint {
-            self.0.resize(endpoint + 1, [false; 3]);
-        }
-        let place = doubt.place();
-        let place = self.0.get_mut(endpoint).zip(place);
+        let all = self.of(endpoint);
+        let place = all.zip(doubt.place());
         if let Some(place) = place.and_then(|(all, place)| all.get_mut(place)) {
             *place = kept;
         }
+    }
+
+    /// Records that the endpoint at this index has closed a connection while a request was on its way.
+    pub(super) fn lose(&mut self, endpoint: usize) {
+        if let Some(all) = self.of(endpoint) {
+            *all = [false; 4];
+        }
+    }
+
+    fn of(&mut self, endpoint: usize) -> Option<&mut [bool; 4]> {
+        if self.0.len() <= endpoint {
+            self.0.resize(endpoint + 1, UNKNOWN);
+        }
+        self.0.get_mut(endpoint)
     }
 }
 
@@ -83,10 +101,14 @@ mod tests {
             (1, Doubt::Large, false),
             (1, Doubt::Refused, false),
             (1, Doubt::Early, false),
+            (1, Doubt::Streamed, true),
+            (7, Doubt::Streamed, true),
         ] {
             assert_eq!(trust.has(endpoint, doubt), has, "{endpoint} {doubt:?}");
         }
         trust.set(1, Doubt::Small, false);
         assert!(!trust.has(1, Doubt::Small));
+        trust.lose(1);
+        assert!(!trust.has(1, Doubt::Streamed) && trust.has(0, Doubt::Streamed));
     }
 }

@@ -136,6 +136,7 @@ impl Connection {
             .then_some(match (is_early, refuses, is_large) {
                 (true, ..) => Doubt::Early,
                 (_, true, _) => Doubt::Refused,
+                _ if head.length == Length::Chunked => Doubt::Streamed,
                 (_, _, true) => Doubt::Large,
                 _ => Doubt::Small,
             });
