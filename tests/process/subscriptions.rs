@@ -44,7 +44,7 @@ static SUBSCRIPTIONS: [Subscription; 9] = [
     get_of(
         "GET /tools",
         "accept: text/event-stream\r\nmcp-session-id: s\r\n",
-        "id: 0\ndata:\n\n",
+        "id: 0\ndata: \n\n",
     ),
     get_of(
         "GET /sse",
