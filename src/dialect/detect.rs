@@ -39,8 +39,10 @@ pub fn subscribes(parts: &request::Parts) -> bool {
         let accept = accept.as_bytes();
         memchr::memmem::find(accept, b"text/event-stream").is_some()
     };
+    let path = parts.uri.path();
+    let path = path.strip_suffix('/').unwrap_or(path);
     parts.method == Method::GET
-        && matches!(parts.uri.path().rsplit('/').next(), Some("mcp" | "sse"))
+        && matches!(path.rsplit('/').next(), Some("mcp" | "sse"))
         && parts
             .headers
             .get_all(header::ACCEPT)

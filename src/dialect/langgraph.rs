@@ -3,6 +3,8 @@
 //!
 //! End of input is the normal end of a stream; the events `end` and `error` are optional.
 
+use http::Method;
+
 use super::beside::Seen;
 use super::first_frame::FirstFrame;
 use super::message::{Message, Metadata};
@@ -22,8 +24,20 @@ pub(super) const SPEC: DialectSpec = DialectSpec {
     word: "langgraph",
     match_head,
     match_first_frame,
-    parser: |_| Box::<State>::default(),
+    parser: |members| {
+        if members.is_subscription() {
+            Box::<Joined>::default()
+        } else {
+            Box::<State>::default()
+        }
+    },
     always_streams: true,
+    // A GET joins a thread or a run, which may wait for its turn; the thread protocol subscribes to events by POST.
+    subscribes: |parts| {
+        let path = parts.uri.path();
+        let path = path.strip_suffix('/').unwrap_or(path);
+        parts.method == Method::GET || path.ends_with("/stream/events")
+    },
     status: Some(|words| {
         let event = Object::new().text("type", "status").text("content", words);
         format!("event: custom\ndata: {}\n\n", event.end())
@@ -105,6 +119,32 @@ impl State {
             b"events" => self.objects.astream(frame, seen),
             _ => in_mode(mode, frame, seen),
         }
+    }
+}
+
+/// The parser of a stream that was joined: a thread goes on after each of its runs.
+#[derive(Debug, Default)]
+struct Joined(State);
+
+impl Parser for Joined {
+    fn classify(&mut self, frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
+        let event = self.0.classify(frame, seen)?;
+        Some(Event {
+            terminal: match event.terminal {
+                Some(Terminal::Done) => Some(Terminal::MayEnd),
+                Some(Terminal::Error) => Some(Terminal::MayFail),
+                other => other,
+            },
+            ..event
+        })
+    }
+
+    fn needs_terminal(&self) -> bool {
+        self.0.needs_terminal()
+    }
+
+    fn note_repeated(&mut self, lane: u64) {
+        self.0.note_repeated(lane);
     }
 }
 

@@ -86,6 +86,8 @@ pub struct Members {
     found: Vec<(&'static str, Box<[u8]>)>,
     /// The stream is one reply of a model and nothing else.
     single_reply: bool,
+    /// The stream is a subscription.
+    subscription: bool,
 }
 
 impl Members {
@@ -107,6 +109,16 @@ impl Members {
     /// Reports whether the stream is one reply of a model and nothing else.
     pub(super) const fn has_single_reply(&self) -> bool {
         self.single_reply
+    }
+
+    /// Records that the stream is a subscription, according to the head of the request.
+    pub const fn note_subscription(&mut self) {
+        self.subscription = true;
+    }
+
+    /// Reports whether the stream is a subscription, according to the head of the request.
+    pub(super) const fn is_subscription(&self) -> bool {
+        self.subscription
     }
 
     /// Returns the raw value of a member, empty if there is none.

@@ -32,7 +32,7 @@ pub(super) struct Admitted {
     pub(super) asked_model: Option<AskedModel>,
     /// Lets the upstream call continue when the client leaves; `None` if it is cancelled.
     pub(super) detaches: Option<Detachable>,
-    /// The stream of the request may be silent for as long as it lasts.
+    /// The head of the request subscribes: its stream may be silent for as long as it lasts.
     pub(super) subscribes: bool,
     /// The request's path says that its stream is one reply of a model and nothing else.
     pub(super) single_reply: bool,
@@ -86,6 +86,9 @@ impl Admitted {
         let mut members = members.unwrap_or_default();
         if self.single_reply {
             members.note_single_reply();
+        }
+        if self.subscribes {
+            members.note_subscription();
         }
         members
     }

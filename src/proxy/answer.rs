@@ -330,6 +330,7 @@ fn start(
     head.extensions = http::Extensions::new();
     head.version = http::Version::HTTP_11;
     let late_head = whole && !committed;
+    let subscribes = admitted.subscribes || admitted.members().subscribe();
     let resuming = resuming.filter(|_| !whole);
     if resuming.is_some()
         && context.method == Method::POST
@@ -360,8 +361,9 @@ fn start(
         },
         members: admitted.members(),
         status: head.status,
-        detaches: admitted.detaches.take(),
-        subscribes: admitted.subscribes || admitted.members().subscribe(),
+        // Nobody is left to whom a subscription could tell anything.
+        detaches: admitted.detaches.take().filter(|_| !subscribes),
+        subscribes,
         reader: Arc::clone(conn) as Arc<dyn Reader>,
         span: admitted.span.take(),
         asked_model: admitted.asked_model.take(),

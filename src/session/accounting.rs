@@ -129,12 +129,13 @@ impl Observer for ReadCounts {
 }
 
 /// Counts a stream that has ended. If it has several agents, with a `board`, their failures are counted one by one
-/// ([`agents`]).
+/// ([`agents`]). The end of a subscription is no error of the upstream.
 pub(super) fn record(
     metrics: &RouteMetrics,
     report: &Report,
     started: Instant,
     board: Option<&Board>,
+    subscribes: bool,
 ) {
     let (ingress, egress) = (&report.ingress, &report.egress);
     let duration = started.elapsed();
@@ -182,6 +183,9 @@ pub(super) fn record(
     match report.end {
         End::Finished => {}
         End::UpstreamError if board.is_some() => {}
+        // A more precise code says that the call has failed before the stream began.
+        End::Truncated | End::UpstreamError | End::UpstreamReset
+            if subscribes && report.code == report.end.as_str() => {}
         End::Truncated | End::UpstreamError | End::UpstreamReset => {
             metrics.upstream_error(report.code);
         }

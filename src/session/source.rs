@@ -38,6 +38,10 @@ impl Source for BodySource {
         self.0.set_low_rate(low_rate);
     }
 
+    fn set_subscription(&mut self) {
+        self.0.set_subscription();
+    }
+
     fn complete(&mut self) {
         self.0.complete();
     }
@@ -91,14 +95,24 @@ fn failure(error: &Broken) -> Failure {
 }
 
 /// An upstream call whose head is not known yet, although the client has already received a head.
-pub(crate) enum CallSource {
+pub(crate) struct CallSource {
+    call: Call,
+    /// The stream is a subscription.
+    subscribes: bool,
+}
+
+/// How far a call is.
+enum Call {
     Calling(Calling),
     Reading(Box<BodySource>),
 }
 
 impl CallSource {
     pub(crate) fn new(calling: Calling) -> Self {
-        Self::Calling(calling)
+        Self {
+            call: Call::Calling(calling),
+            subscribes: false,
+        }
     }
 }
 
@@ -108,12 +122,16 @@ impl Source for CallSource {
         cx: &mut Context<'_>,
         sink: &mut dyn FnMut(&[u8]),
     ) -> Poll<Result<Progress, Failure>> {
-        match self {
-            Self::Reading(body) => body.poll_read(cx, sink),
-            Self::Calling(calling) => match ready!(calling.as_mut().poll(cx)) {
+        match &mut self.call {
+            Call::Reading(body) => body.poll_read(cx, sink),
+            Call::Calling(calling) => match ready!(calling.as_mut().poll(cx)) {
                 Ok(answer) => {
                     let coding = coding(&answer)?;
-                    *self = Self::Reading(Box::new(BodySource::new(answer.body)));
+                    let mut body = BodySource::new(answer.body);
+                    if self.subscribes {
+                        body.set_subscription();
+                    }
+                    self.call = Call::Reading(Box::new(body));
                     Poll::Ready(Ok(Progress::Begins(coding)))
                 }
                 Err(error) => Poll::Ready(Err(failed(&error))),
@@ -122,20 +140,27 @@ impl Source for CallSource {
     }
 
     fn report_failure(&mut self) {
-        if let Self::Reading(body) = self {
+        if let Call::Reading(body) = &mut self.call {
             body.report_failure();
         }
     }
 
     fn set_low_rate(&mut self, low_rate: bool) {
-        if let Self::Reading(body) = self {
+        if let Call::Reading(body) = &mut self.call {
             body.set_low_rate(low_rate);
         }
     }
 
     fn complete(&mut self) {
-        if let Self::Reading(body) = self {
+        if let Call::Reading(body) = &mut self.call {
             body.complete();
+        }
+    }
+
+    fn set_subscription(&mut self) {
+        self.subscribes = true;
+        if let Call::Reading(body) = &mut self.call {
+            body.set_subscription();
         }
     }
 }

@@ -61,7 +61,7 @@ pub struct Start {
     pub status: StatusCode,
     /// Lets the upstream call continue when the client leaves; `None` if it is cancelled.
     pub detaches: Option<Detachable>,
-    /// The stream may be silent for as long as it lasts: no first event is expected.
+    /// The stream is a subscription: it may be silent for as long as it lasts.
     pub subscribes: bool,
     /// The client's connection.
     pub reader: Arc<dyn Reader>,
@@ -134,7 +134,7 @@ pub fn start(metrics: &Arc<Metrics>, registration: Registration, start: Start) -
     let Start {
         framing,
         coding,
-        source,
+        mut source,
         sent,
         dialect,
         target,
@@ -152,6 +152,9 @@ pub fn start(metrics: &Arc<Metrics>, registration: Registration, start: Start) -
         resuming,
         merging,
     } = start;
+    if subscribes {
+        source.set_subscription();
+    }
     let live = Arc::clone(&registration.live);
     if let Some(target) = target {
         live.replies(target);
@@ -217,7 +220,7 @@ pub fn start(metrics: &Arc<Metrics>, registration: Registration, start: Start) -
             }
         }
         Some(resuming) => {
-            let (hub, input) = hub_of(&live, resuming, encoder, status);
+            let (hub, input) = hub_of(&live, resuming, encoder, status, subscribes);
             let visible = target
                 .is_some_and(|target| target.statuses(policy.reply.statuses) == Statuses::Visible);
             let attached = hub.attach_first(now);
@@ -266,7 +269,8 @@ pub fn start(metrics: &Arc<Metrics>, registration: Registration, start: Start) -
             heartbeat,
         },
         lengths: match merging {
-            None => lengths(&context, subscribes),
+            None if subscribes => without_silence(lengths(&context)),
+            None => lengths(&context),
             Some(_) => of_several(&context),
         },
         stop: Arc::clone(&live.stop),
@@ -283,6 +287,7 @@ pub fn start(metrics: &Arc<Metrics>, registration: Registration, start: Start) -
     )
     .with_late_head(late_head)
     .asking_for(asked_model)
+    .subscribing(subscribes)
     .recorded_in(recording.map(|recording| recording.outbox))
     .of_agents(merging.map(|merging| merging.board));
     let task = StreamTask::new(pump, info);
@@ -327,6 +332,7 @@ fn hub_of(
     mut resuming: Resuming,
     encoder: Encoder,
     status: StatusCode,
+    subscribes: bool,
 ) -> (Arc<Hub>, hub::Input) {
     let policy = &live.context.route.policy;
     let settings = &resuming.settings;
@@ -342,6 +348,8 @@ fn hub_of(
             max_viewers: settings.max_viewers,
             on_leave: match policy.on_disconnect {
                 OnDisconnect::Cancel => OnLeave::Cancel,
+                // It has no end of its own.
+                OnDisconnect::Continue if subscribes => OnLeave::Cancel,
                 OnDisconnect::Continue => OnLeave::Continue,
                 OnDisconnect::Grace(grace) => OnLeave::Grace(grace),
             },
@@ -400,26 +408,26 @@ pub(crate) fn unix_time() -> u64 {
 /// Returns the deadlines of a stream of several agents. Each agent has deadlines of its own, so only the total one is
 /// left.
 fn of_several(context: &RequestContext) -> Lengths {
-    let total = context.route.policy.deadlines.total;
-    let never = total.saturating_mul(2);
+    without_silence(lengths(context))
+}
+
+/// Returns these deadlines without those of silence: the total one and the client's are left.
+fn without_silence(lengths: Lengths) -> Lengths {
+    let never = lengths.total.saturating_mul(2);
     Lengths {
         first_event: never,
         after_end: never,
         idle: never,
         progress: never,
-        ..lengths(context, false)
+        ..lengths
     }
 }
 
 /// Returns the deadlines of a stream.
-pub(crate) fn lengths(context: &RequestContext, subscribes: bool) -> Lengths {
+pub(crate) fn lengths(context: &RequestContext) -> Lengths {
     let deadlines = &context.route.policy.deadlines;
     Lengths {
-        first_event: if subscribes {
-            deadlines.total
-        } else {
-            deadlines.first_event
-        },
+        first_event: deadlines.first_event,
         after_end: deadlines.after_end,
         idle: deadlines.idle,
         progress: deadlines.progress,

@@ -49,6 +49,8 @@ pub(super) struct StreamInfo {
     outbox: Option<Arc<Outbox>>,
     /// What becomes of each of several agents.
     board: Option<Arc<Board>>,
+    /// The stream is a subscription.
+    subscribes: bool,
     /// The end has been reported.
     is_reported: bool,
 }
@@ -73,6 +75,7 @@ impl StreamInfo {
             metrics,
             outbox: None,
             board: None,
+            subscribes: false,
             is_reported: false,
         }
     }
@@ -88,6 +91,12 @@ impl StreamInfo {
     /// Names the model that the request asks for.
     pub(super) fn asking_for(mut self, model: Option<AskedModel>) -> Self {
         self.asked_model = model;
+        self
+    }
+
+    /// Notes that the stream is a subscription.
+    pub(super) const fn subscribing(mut self, subscribes: bool) -> Self {
+        self.subscribes = subscribes;
         self
     }
 
@@ -193,7 +202,8 @@ async fn end(mut pump: Pump, failure: Failure, mut info: Box<StreamInfo>) {
         info.metrics.panics.inc();
     }
     let board = info.board.as_deref();
-    accounting::record(&live.context.metrics, &report, live.context.started, board);
+    let (route, started) = (&*live.context.metrics, live.context.started);
+    accounting::record(route, &report, started, board, info.subscribes);
     let asked_model = info.asked_model.take();
     let asked_model = asked_model.and_then(|asked| asked.name(&live.context.path));
     accounting::gen_ai(&info.metrics, live, &report, asked_model.as_deref());

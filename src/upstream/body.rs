@@ -25,6 +25,8 @@ pub struct Body {
     lease: Option<Lease>,
     /// Whether some of it has arrived.
     began: bool,
+    /// It is the body of a subscription, whose end is no failure of the endpoint.
+    subscription: bool,
     ahead: Option<Box<Ahead>>,
 }
 
@@ -43,13 +45,25 @@ impl Body {
         Self {
             lease: Some(lease),
             began: false,
+            subscription: false,
             ahead: None,
         }
     }
 
-    /// Counts a failure against the endpoint: nothing of use arrived in time.
-    pub fn report_failure(&self) {
+    /// Notes that this is a subscription: its end is no failure of the endpoint, and as it may be silent for long, the
+    /// kernel is asked to notice if the endpoint vanishes.
+    pub fn set_subscription(&mut self) {
+        self.subscription = true;
         if let Some(lease) = &self.lease {
+            lease.exchange.probe_when_silent();
+        }
+    }
+
+    /// Counts a failure against the endpoint: nothing of use arrived in time, or the connection broke.
+    pub fn report_failure(&self) {
+        if let Some(lease) = &self.lease
+            && !self.subscription
+        {
             lease.failed();
         }
     }

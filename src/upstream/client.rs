@@ -19,8 +19,9 @@ use super::http1;
 use super::http2::{self, Stream};
 use super::pool::{Lease, Pool};
 use super::request::{self, Origin};
-use super::request_body::{RequestBody, Verdict};
+use super::request_body::RequestBody;
 use super::sockets::{Budget, Counted};
+use super::verdict::Verdict;
 use super::{Connector, progress};
 use crate::config::{Deadlines, Upstream};
 
@@ -34,7 +35,8 @@ const CONNECT_PAUSE: Duration = Duration::from_millis(100);
 /// the task that awaits [`Client::call`] and then reads the [`Body`] polls the socket, so the socket wakes that task.
 /// An HTTP/2 connection has a task that drives its socket; for each stream, another task buffers the response body and
 /// wakes the task that reads it. `deadlines.connect` and `connect_budget` bound connecting, `deadlines.head` bounds
-/// the wait for the response head. The pool keeps at most 64 idle HTTP/1.1 connections, each for at most `pool_idle`;
+/// the wait for the response head. The pool keeps at most 64 idle HTTP/1.1 connections, each for at most `pool_idle`,
+/// and offers one that has carried a body only once it may be trusted to stay open;
 /// an HTTP/2 connection carries at most 100 streams; and no connection takes a request once it is older than 60 s. All
 /// clients together open as many connections as the [`Budget`] allows. The number of concurrent calls is bounded by the
 /// callers, not here.
@@ -119,10 +121,13 @@ impl Client {
         deadlines: &Deadlines,
         interim: Option<Interim>,
     ) -> Result<Answer, Error> {
-        let (mut parts, body) = request.into_parts();
+        let (mut parts, mut body) = request.into_parts();
         let verdict = body.verdict();
-        let may_repeat =
-            parts.method.is_safe() && http_body::Body::size_hint(&body).exact() == Some(0);
+        let mut spare = if parts.method.is_safe() {
+            body.spare().await?
+        } else {
+            None
+        };
         let mut body = Some(body);
         let mut repeated = false;
         loop {
@@ -131,6 +136,7 @@ impl Client {
                 mut lease,
                 connected,
             } = self.lease(from, deadlines).await?;
+            let index = lease.picked.index;
             let Some(endpoint) = lease.picked.endpoint() else {
                 return Err(self.no_endpoint());
             };
@@ -170,9 +176,13 @@ impl Client {
                     error,
                     is_silent: true,
                     ..
-                }) if connected.is_none() && may_repeat && !repeated => {
+                }) if connected.is_none() => {
+                    self.pool.distrust(index);
+                    if spare.is_none() {
+                        return Err(error);
+                    }
                     tracing::debug!(upstream = %self.upstream.name, %error, "reused connection was closed, repeating the request");
-                    (body, repeated) = (None, true);
+                    (body, repeated) = (spare.take(), true);
                 }
                 Err(Failure { error, .. }) => return Err(error),
             }

@@ -72,6 +72,14 @@ impl Exchange {
         }
     }
 
+    /// Lets a connection that is silent for long be tested. A shared one and a WebSocket are tested in any case, by pings.
+    pub(super) fn probe_when_silent(&self) {
+        match self {
+            Self::Own(connection) => connection.probe_when_silent(),
+            Self::Shared(_) | Self::Talk(_) => {}
+        }
+    }
+
     /// Sets whether each read takes few bytes, or as many as usual.
     pub(super) fn set_low_rate(&mut self, low_rate: bool) {
         match self {

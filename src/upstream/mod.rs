@@ -4,7 +4,7 @@
 //! HTTP/2 (`http2`) several streams share a connection. An agent that speaks only WebSocket (`websocket`) gets the
 //! request as a message, on a connection of its own. A request is sent a second time only if the upstream accepted
 //! nothing of the first attempt: connecting failed, a reused connection closed before the request left, or the upstream
-//! says so.
+//! says so. A safe one (GET) is sent a second time if a reused connection closed without a byte of the answer, too.
 
 pub mod accept;
 mod acks;
@@ -27,8 +27,10 @@ mod request_body;
 mod socket;
 mod sockets;
 mod tls;
+mod trust;
 mod upgrade;
 mod upgraded;
+mod verdict;
 pub mod websocket;
 
 use std::io;
@@ -45,10 +47,11 @@ use connect::Speaks;
 pub use endpoint::{EndpointStatus, Endpoints};
 pub use error::{Broken, Error, Malformed};
 pub use progress::Read;
-pub use request_body::{Payload, Received, RequestBody, RequestLimits};
+pub use request_body::{Payload, RequestBody, RequestLimits};
 pub use sockets::{Budget, Sockets};
 pub use upgrade::takes_upgrades;
 pub use upgraded::Upgraded;
+pub use verdict::Received;
 pub use websocket::Terms;
 
 use crate::config::{Endpoint, Upstream};

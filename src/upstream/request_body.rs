@@ -2,8 +2,6 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -15,89 +13,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::Error;
 use super::fields::forwardable;
-
-/// Why a request body was cut off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cut {
-    /// The client aborted it.
-    Aborted = 1,
-    /// The body made no progress in time.
-    Timeout = 2,
-    /// The body is larger than allowed.
-    TooLarge = 3,
-}
-
-impl Cut {
-    /// Returns the error that a call fails with.
-    pub(super) const fn error(self) -> Error {
-        match self {
-            Self::Aborted => Error::RequestAborted,
-            Self::Timeout => Error::RequestTimeout,
-            Self::TooLarge => Error::RequestTooLarge,
-        }
-    }
-}
-
-/// The outcome of a request body. The code that sends the body only sees that it was cut off, not why.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Verdict(Arc<Fate>);
-
-#[derive(Debug, Default)]
-struct Fate {
-    cut: AtomicU8,
-    sent: OnceLock<Instant>,
-    /// When the last piece was handed over; `None` while waiting for the client to send the next one. Locked
-    /// only for a read or a write.
-    taken: Mutex<Option<Instant>>,
-}
-
-impl Verdict {
-    /// Returns why the body was cut off, if it was.
-    pub(super) fn cut(&self) -> Option<Cut> {
-        match self.0.cut.load(Ordering::Relaxed) {
-            1 => Some(Cut::Aborted),
-            2 => Some(Cut::Timeout),
-            3 => Some(Cut::TooLarge),
-            _ => None,
-        }
-    }
-
-    /// Returns when the end of the body was handed over.
-    pub(super) fn sent(&self) -> Option<Instant> {
-        self.0.sent.get().copied()
-    }
-
-    /// Returns since when the upstream has taken nothing although a piece is waiting, or has had everything. Returns
-    /// `None` while waiting for the client.
-    pub(super) fn upstream_silent(&self) -> Option<Instant> {
-        let taken = || *self.0.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        self.sent().or_else(taken)
-    }
-
-    fn took(&self, at: Option<Instant>) {
-        *self.0.taken.lock().unwrap_or_else(PoisonError::into_inner) = at;
-    }
-
-    fn set(&self, cut: Cut) -> std::io::Error {
-        self.0.cut.store(cut as u8, Ordering::Relaxed);
-        std::io::Error::other("request body cut off")
-    }
-
-    fn complete(&self) {
-        self.0.sent.get_or_init(Instant::now);
-    }
-}
-
-/// A handle that tells whether all of a request body has arrived from the client.
-#[derive(Clone, Debug)]
-pub struct Received(Verdict);
-
-impl Received {
-    /// Reports whether nothing of the body is missing.
-    pub fn is_complete(&self) -> bool {
-        self.0.sent().is_some()
-    }
-}
+use super::verdict::{Cut, Received, Verdict};
 
 /// The limits of a request body.
 #[derive(Clone, Copy, Debug)]
@@ -111,6 +27,9 @@ pub struct RequestLimits {
 /// Bytes that the listener gets before the request is sent: what tells the kind of request is at the start of the
 /// body, or the whole body is short.
 const MAX_LISTENED: usize = 64 * 1024;
+
+/// Most bytes of a body that is kept, so that its request can be sent once more.
+const MAX_SPARE_BYTES: u64 = 16 * 1024;
 
 /// A callback for each piece of a request body as it passes.
 type Listener = Box<dyn FnMut(&[u8]) + Send>;
@@ -262,6 +181,45 @@ impl RequestBody {
         Ok(whole.freeze())
     }
 
+    /// Reads all of the body, and returns the same one once more, with the same verdict; `None` if it is large, its length
+    /// is unknown, or it has trailers. Either way, this one can be sent as before.
+    ///
+    /// # Errors
+    /// If the body is cut off.
+    pub(super) async fn spare(&mut self) -> Result<Option<Self>, Error> {
+        let length = self.size_hint().exact();
+        let Some(length) = length.filter(|length| *length <= MAX_SPARE_BYTES) else {
+            return Ok(None);
+        };
+        if length > 0 {
+            let mut whole = BytesMut::new();
+            while let Some(frame) = poll_fn(|cx| Pin::new(&mut *self).poll_frame(cx)).await {
+                match frame.map(Frame::into_data) {
+                    Ok(Ok(piece)) => whole.extend_from_slice(&piece),
+                    Ok(Err(trailers)) => {
+                        self.ahead = Some(Ok(trailers));
+                        break;
+                    }
+                    Err(_) => return Err(self.verdict.cut().unwrap_or(Cut::Aborted).error()),
+                }
+            }
+            self.returned = (!whole.is_empty()).then(|| whole.freeze());
+            if self.ahead.is_some() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(Self {
+            returned: self.returned.clone(),
+            ahead: None,
+            listener: None,
+            incoming: Payload::Whole(Bytes::new()),
+            limits: self.limits,
+            left: self.left,
+            timer: None,
+            verdict: self.verdict(),
+        }))
+    }
+
     /// Passes to the listener what arrived with the head, before the request is sent.
     pub async fn listen(&mut self) {
         let mut heard = BytesMut::new();
@@ -299,7 +257,7 @@ impl RequestBody {
 
     /// Returns a handle that tells later whether all of the body has arrived.
     pub fn received(&self) -> Received {
-        Received(self.verdict())
+        Received::of(self.verdict())
     }
 
     /// Records that the upstream takes no more: nobody waits for the client any longer, and the response is due.
@@ -429,20 +387,27 @@ mod tests {
         assert!(empty.received().is_complete());
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn the_upstream_is_silent_from_the_last_piece_it_took() {
-        let verdict = Verdict::default();
-        assert_eq!(verdict.upstream_silent(), None, "nothing to take yet");
-        let first = Instant::now();
-        verdict.took(Some(first));
-        tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(verdict.upstream_silent(), Some(first));
-        verdict.took(None);
-        assert_eq!(verdict.upstream_silent(), None, "the client's turn");
-        verdict.took(Some(Instant::now()));
-        verdict.complete();
-        let end = Instant::now();
-        tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(verdict.upstream_silent(), Some(end));
+    #[tokio::test]
+    async fn a_small_body_can_be_sent_twice_and_a_large_one_is_left_alone() {
+        let limits = RequestLimits {
+            max_bytes: 1 << 20,
+            idle: Duration::from_secs(1),
+        };
+        for (length, twice) in [
+            (0, true),
+            (8, true),
+            (16 * 1024, true),
+            (16 * 1024 + 1, false),
+        ] {
+            let whole = Bytes::from(vec![b'x'; length]);
+            let mut body = RequestBody::new(Payload::Whole(whole.clone()), limits);
+            let spare = body.spare().await.unwrap();
+            assert_eq!(spare.is_some(), twice, "{length}");
+            for mut one in [Some(body), spare].into_iter().flatten() {
+                assert_eq!(one.size_hint().exact(), Some(length as u64));
+                assert_eq!(one.whole().await.unwrap(), whole);
+                assert!(one.is_end_stream() && one.received().is_complete());
+            }
+        }
     }
 }

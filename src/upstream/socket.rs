@@ -4,8 +4,9 @@ use std::fmt::Debug;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
@@ -16,6 +17,12 @@ use tokio_rustls::client::TlsStream;
 pub(super) const RECEIVE_BUFFER_BYTES: u32 = 256 * 1024;
 /// Receive buffer while the client takes nothing of the response, so that everything in the buffer is late.
 pub(super) const NARROW_RECEIVE_BUFFER_BYTES: u32 = 64 * 1024;
+
+/// TCP keep-alive of a connection that may be silent for long: a peer that has vanished is noticed after two minutes.
+const PROBES: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(60))
+    .with_interval(Duration::from_secs(15))
+    .with_retries(4);
 
 /// Any byte stream. TCP, the usual one, needs no dynamic dispatch.
 #[derive(Debug)]
@@ -31,6 +38,10 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Debug + Send + Sync + Unpin {
 
     /// Sets whether the kernel may delay its acknowledgements.
     fn delay_acks(&self, _delay: bool) {}
+
+    /// Lets the kernel test the connection when it is silent for long. Does nothing where the peer cannot vanish unseen, as
+    /// with a Unix socket.
+    fn probe_when_silent(&self) {}
 }
 
 impl Stream for UnixStream {}
@@ -46,6 +57,10 @@ impl Stream for TlsStream<Io> {
     fn delay_acks(&self, delay: bool) {
         self.get_ref().0.delay_acks(delay);
     }
+
+    fn probe_when_silent(&self) {
+        self.get_ref().0.probe_when_silent();
+    }
 }
 
 impl Io {
@@ -55,6 +70,18 @@ impl Io {
         match self {
             Self::Tcp(stream) => stream.poll_read_ready(cx).is_pending(),
             Self::Other(_) => false,
+        }
+    }
+
+    /// Lets the kernel test the connection when it is silent for long (TCP keep-alive).
+    pub(super) fn probe_when_silent(&self) {
+        match self {
+            Self::Tcp(stream) => {
+                if let Err(error) = SockRef::from(stream).set_tcp_keepalive(&PROBES) {
+                    tracing::debug!(%error, "a socket option was refused");
+                }
+            }
+            Self::Other(stream) => stream.probe_when_silent(),
         }
     }
 
@@ -143,5 +170,24 @@ impl AsyncWrite for Io {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Other(stream) => Pin::new(stream).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_kernel_tests_a_silent_connection_if_asked() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let io = Io::Tcp(TcpStream::connect(address).await.unwrap());
+        let is_tested = || match &io {
+            Io::Tcp(stream) => SockRef::from(stream).keepalive().unwrap(),
+            Io::Other(_) => false,
+        };
+        assert!(!is_tested());
+        io.probe_when_silent();
+        assert!(is_tested());
     }
 }

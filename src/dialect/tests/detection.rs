@@ -15,8 +15,35 @@ fn a_stream_for_whatever_may_come_is_known_by_its_path() {
     };
     let events = "application/json, text/event-stream";
     assert!(asks("GET", "/mcp", events) && asks("GET", "/api/sse", "text/event-stream"));
+    assert!(asks("GET", "/mcp/", events));
     assert!(!asks("POST", "/mcp", events) && !asks("GET", "/mcp", "*/*"));
     assert!(!asks("GET", "/agent", "text/event-stream"));
+}
+
+#[test]
+fn a_dialect_knows_its_subscriptions() {
+    for (dialect, method, path, subscribes) in [
+        (Dialect::LangGraph, "GET", "/threads/t/stream", true),
+        (Dialect::LangGraph, "GET", "/threads/t/runs/r/stream", true),
+        (Dialect::LangGraph, "POST", "/threads/t/stream/events", true),
+        (Dialect::LangGraph, "POST", "/threads/t/runs/stream", false),
+        (Dialect::Mcp, "GET", "/tools", true),
+        (Dialect::Mcp, "POST", "/tools", false),
+        (Dialect::A2a, "POST", "/v1/tasks/k:subscribe", true),
+        (Dialect::A2a, "POST", "/v1/message:stream", false),
+        (
+            Dialect::LibreChat,
+            "GET",
+            "/api/agents/chat/stream/s",
+            false,
+        ),
+        (Dialect::Dify, "GET", "/v1/workflow/r/events", false),
+        (Dialect::OpenAiResponses, "GET", "/v1/responses/r", false),
+    ] {
+        let request = http::Request::builder().method(method).uri(path);
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        assert_eq!(dialect.subscribes(&parts), subscribes, "{method} {path}");
+    }
 }
 use crate::wire::members::Scanner;
 

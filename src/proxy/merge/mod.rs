@@ -165,7 +165,7 @@ fn start(
         statuses: policy.reply.statuses,
         ensemble: Arc::clone(&merging.ensemble),
         board: Arc::clone(&merging.board),
-        lengths: session::lengths(&context, false),
+        lengths: session::lengths(&context),
         choice: policy.dialect,
         members: admitted.members(),
         max_event_bytes: policy.max_event_bytes,

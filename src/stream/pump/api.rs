@@ -42,6 +42,10 @@ pub trait Source: Send {
     /// Sets whether each read takes few bytes and little is buffered before it, because the client cannot keep up.
     fn set_low_rate(&mut self, _low_rate: bool) {}
 
+    /// Notes that the stream is a subscription: however it ends, that is no failure for the load balancing. Its silence
+    /// says nothing, so the connection itself is watched.
+    fn set_subscription(&mut self) {}
+
     /// Reports whether it stands for several upstreams. Then it is read by [`Source::poll_events`].
     fn is_merged(&self) -> bool {
         false

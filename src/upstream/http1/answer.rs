@@ -14,6 +14,7 @@ use super::state::State;
 use super::upload::Cut;
 use crate::upstream::error::Malformed;
 use crate::upstream::progress::Failure;
+use crate::upstream::trust::Doubt;
 use crate::wire::chunked::Chunked;
 
 /// A request of at most this size is read in one go by every server, whatever it answers.
@@ -124,11 +125,21 @@ impl Connection {
             .upload
             .as_ref()
             .map_or(self.written, |upload| upload.written());
-        // An upstream that refuses a large request may not have read all of it, although the kernel has taken it. Then
-        // it closes the connection a moment later, and the next request on it would be lost.
-        let is_early = self.upload.is_some() || written > MOST_READ_BY_ALL;
+        // An upstream that answers may not have read all of the request, although the kernel has taken it. Then it closes
+        // the connection a moment later, and the next request on it would be lost. One that refuses a large request
+        // hardly ever reads it; any other one has to show that it keeps its connections open.
+        let (is_early, is_large) = (self.upload.is_some(), written > MOST_READ_BY_ALL);
         let refuses = !head.parts.status.is_success();
-        self.keep_alive = head.keep_alive && !(refuses && is_early);
+        self.keep_alive = head.keep_alive && !(refuses && (is_early || is_large));
+        self.doubt = self
+            .has_body
+            .then_some(match (is_early, refuses, is_large) {
+                (true, ..) => Doubt::Early,
+                (_, true, _) => Doubt::Refused,
+                _ if head.length == Length::Chunked => Doubt::Streamed,
+                (_, _, true) => Doubt::Large,
+                _ => Doubt::Small,
+            });
         self.state = match head.length {
             Length::Chunked => State::Chunked(Chunked::default()),
             Length::Exact(0) => State::Over(None),

@@ -27,6 +27,7 @@ use super::error::Broken;
 use super::progress::Read;
 use super::request_body::RequestBody;
 use super::socket::{Io, NARROW_RECEIVE_BUFFER_BYTES, RECEIVE_BUFFER_BYTES};
+use super::trust::{Doubt, PROBATION};
 use read::{NARROW_READ_BYTES, READ_BYTES, poll_read};
 use state::{State, Undone};
 use upload::Upload;
@@ -54,6 +55,12 @@ pub(super) struct Connection {
     is_last: bool,
     /// How many bytes of the last request were written, once that is all of it.
     written: u64,
+    /// The last request has a body.
+    has_body: bool,
+    /// When all of that body had been written.
+    sent: Instant,
+    /// Why the upstream may be about to close the connection after its answer.
+    doubt: Option<Doubt>,
     /// The error of a write: the upstream takes no more of the request. What it has sent is still read.
     refused: Option<io::Error>,
     opened: Instant,
@@ -61,6 +68,7 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(io: Io) -> Self {
+        let now = Instant::now();
         Self {
             io,
             upload: None,
@@ -74,8 +82,11 @@ impl Connection {
             keep_alive: true,
             is_last: false,
             written: 0,
+            has_body: false,
+            sent: now,
+            doubt: None,
             refused: None,
-            opened: Instant::now(),
+            opened: now,
         }
     }
 
@@ -85,7 +96,10 @@ impl Connection {
         self.is_head = parts.method == http::Method::HEAD;
         self.heard = false;
         self.refused = None;
-        self.upload = Some(Box::new(Upload::new(parts, body)));
+        self.doubt = None;
+        let upload = Upload::new(parts, body);
+        self.has_body = !upload.is_complete();
+        self.upload = Some(Box::new(upload));
         self.state = State::Head;
     }
 
@@ -100,6 +114,11 @@ impl Connection {
         if !low_rate && self.receive < RECEIVE_BUFFER_BYTES {
             self.set_receive_buffer(RECEIVE_BUFFER_BYTES);
         }
+    }
+
+    /// Lets the kernel test the connection when it is silent for long.
+    pub(super) fn probe_when_silent(&self) {
+        self.io.probe_when_silent();
     }
 
     /// Shrinks the kernel's receive buffer by the room that a narrow read of `read` bytes made. The kernel sets aside
@@ -245,9 +264,8 @@ impl Connection {
 
     /// Reports whether the next request may be sent: the last exchange is complete, and the connection is still open.
     pub(super) fn is_ready(&mut self, cx: &mut Context<'_>) -> bool {
-        let is_old = self.opened.elapsed() > MAX_AGE;
         let is_usable = self.keep_alive && !self.is_last && self.refused.is_none();
-        if is_old || !is_usable || !matches!(self.state, State::Idle | State::Over(_)) {
+        if self.is_old() || !is_usable || !matches!(self.state, State::Idle | State::Over(_)) {
             return false;
         }
         if self.upload.is_some() && !matches!(self.poll_upload(cx), Poll::Ready(Ok(()))) {
@@ -256,6 +274,19 @@ impl Connection {
         self.state = State::Idle;
         // Anything that can be read now, the end or unsolicited bytes, makes the connection unusable.
         self.unread.is_empty() && poll_read(&mut self.io, cx, READ_BYTES, |_| ()).is_pending()
+    }
+
+    /// Reports whether the connection has become too old for another request.
+    pub(super) fn is_old(&self) -> bool {
+        self.opened.elapsed() > MAX_AGE
+    }
+
+    /// Returns why the upstream may be about to close the connection, although the last exchange is complete. `None` if the
+    /// request had no body, or the answer took so long that the request must have been read.
+    pub(super) fn doubt(&self) -> Option<Doubt> {
+        let is_recent = || self.sent.elapsed() < PROBATION;
+        self.doubt
+            .filter(|doubt| *doubt == Doubt::Early || is_recent())
     }
 
     /// Writes what can be written of the request. Ready when nothing more can be, or with an error if the client's body
@@ -271,6 +302,9 @@ impl Connection {
             Ok(()) => {
                 self.written = upload.written();
                 self.upload = None;
+                if self.has_body {
+                    self.sent = Instant::now();
+                }
             }
             Err(upload::Broken::Body) => return Poll::Ready(Err(upload::Cut)),
             Err(upload::Broken::Socket(error)) => {

@@ -67,6 +67,11 @@ impl Upload {
         self.written
     }
 
+    /// Reports whether nothing of the body is missing. At the beginning, that is a request without one.
+    pub(super) const fn is_complete(&self) -> bool {
+        self.complete
+    }
+
     /// Reports whether some of the request may have reached the upstream.
     pub(super) const fn began(&self) -> bool {
         self.began
