@@ -5,7 +5,6 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::thread::LocalKey;
 
 use super::parts::Entry;
 
@@ -43,7 +42,7 @@ pub(super) fn keep_bytes(mut buffer: Vec<u8>) {
     let other = BYTES.replace(buffer);
     // There is none if it was this buffer that was lent.
     if other.capacity() > 0 {
-        keep_larger(&BYTES, other, Vec::capacity);
+        BYTES.set(larger(BYTES.take(), other, Vec::capacity));
     }
 }
 
@@ -65,14 +64,16 @@ pub(super) fn keep_entries(mut list: VecDeque<Entry>) {
     list.clear();
     let other = ENTRIES.replace(list);
     if other.capacity() > 0 {
-        keep_larger(&ENTRIES, other, VecDeque::capacity);
+        ENTRIES.set(larger(ENTRIES.take(), other, VecDeque::capacity));
     }
 }
 
-/// Keeps `other` if it is larger than what is kept.
+/// Returns the larger one.
 #[cold]
-fn keep_larger<T: Default>(kept: &'static LocalKey<Cell<T>>, other: T, capacity: fn(&T) -> usize) {
-    let this = kept.take();
-    let is_larger = capacity(&other) > capacity(&this);
-    kept.set(if is_larger { other } else { this });
+fn larger<T>(one: T, other: T, capacity: fn(&T) -> usize) -> T {
+    if capacity(&other) > capacity(&one) {
+        other
+    } else {
+        one
+    }
 }
