@@ -168,17 +168,19 @@ fn is_stamp(raw: &[u8]) -> bool {
 fn varies(name: &[u8], raw: &[u8]) -> bool {
     /// Unix time in seconds. A shorter number under the name of a time may be a position.
     const SHORTEST_TIME: usize = b"1000000000".len();
-    is_short(raw)
-        && match name {
-            // Random strings against traffic analysis: OpenAI, Mistral, Bedrock.
-            b"nonce" | b"obfuscation" | b"p" | b"padding" => true,
-            // The number of the event in its stream.
-            b"seq" | b"sequence" | b"sequence_number" | b"sequenceNumber" => true,
-            b"at" | b"created" | b"createdAt" | b"created_at" | b"time" | b"timestamp" | b"ts" => {
-                raw.len() >= SHORTEST_TIME
-            }
-            _ => false,
+    match name {
+        // Random strings against traffic analysis, of whatever length: OpenAI, Mistral, Bedrock.
+        b"nonce" | b"obfuscation" | b"padding" => {
+            matches!(raw.first(), Some(b'"')) || is_short(raw)
         }
+        b"p" => is_short(raw),
+        // The number of the event in its stream.
+        b"seq" | b"sequence" | b"sequence_number" | b"sequenceNumber" => is_short(raw),
+        b"at" | b"created" | b"createdAt" | b"created_at" | b"time" | b"timestamp" | b"ts" => {
+            is_short(raw) && raw.len() >= SHORTEST_TIME
+        }
+        _ => false,
+    }
 }
 
 /// Reports whether a member names who or what a text belongs to, or counts it, in whatever dialect: `toolCallId`,

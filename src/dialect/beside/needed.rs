@@ -137,17 +137,21 @@ fn of_kind(raw: &[u8]) -> Need {
     }
 }
 
-/// Reports whether a value says something: an object does if one of its members does.
+/// Reports whether a value holds data: a string or a list that is not empty, or an object with a member that says
+/// something.
 fn is_filled(raw: &[u8]) -> bool {
-    if raw.first() != Some(&b'{') {
-        return reader::says_something(raw);
+    match raw.first() {
+        Some(b'"' | b'[') => reader::says_something(raw),
+        Some(b'{') => {
+            let mut is_filled = false;
+            let read = Reader::new(raw).object(|reader, _| {
+                is_filled |= reader.says_something()?;
+                Some(())
+            });
+            is_filled || read.is_none()
+        }
+        _ => false,
     }
-    let mut is_filled = false;
-    let read = Reader::new(raw).object(|reader, _| {
-        is_filled |= reader.says_something()?;
-        Some(())
-    });
-    is_filled || read.is_none()
 }
 
 #[cfg(test)]
@@ -188,6 +192,7 @@ mod tests {
             // What says nothing is not needed.
             ("signature", r#""""#, Need::None),
             ("signature", "null", Need::None),
+            ("encrypted", "true", Need::None),
             ("citationMetadata", r#"{"citations":[]}"#, Need::None),
             (
                 "actions",
