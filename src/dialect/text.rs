@@ -61,11 +61,7 @@ pub(super) fn with_lists(event: Event, lists: bool) -> Event {
 pub(super) fn with_copies(event: Event, copies: u8) -> Event {
     Event {
         merge: event.merge.map(|merge| Merge {
-            key: if copies == 0 {
-                merge.key
-            } else {
-                key((merge.key, copies))
-            },
+            key: key((merge.key, copies)),
             copies,
             ..merge
         }),

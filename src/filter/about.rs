@@ -1,7 +1,5 @@
 //! What the members of an object say about it: a thought, a tool call, a message of the user.
 
-use std::ops::Range;
-
 use crate::wire::json::{Cursor, Kind as Value};
 
 /// Members that hold reasoning in any dialect.
@@ -91,7 +89,10 @@ impl<'a> About<'a> {
                 b"isCreatedByUser" => about.by_user = cursor.truthy_or_skip()?,
                 b"data" => about.has_data = cursor.string_or_skip()?.is_some(),
                 b"thought" => about.thought = cursor.truthy_or_skip()?,
-                b"extra_content" => about.is_googles = is_googles_thought(data, cursor.skip()?),
+                b"extra_content" => {
+                    let extra = data.get(cursor.skip()?);
+                    about.is_googles = extra.and_then(googles_thought).unwrap_or_default();
+                }
                 _ => {
                     cursor.skip()?;
                 }
@@ -137,29 +138,26 @@ impl<'a> About<'a> {
     }
 }
 
-/// Reports whether Google's additions to a delta say that it is a thought: `{"google":{"thought":true}}`.
-fn is_googles_thought(data: &[u8], extra: Range<usize>) -> bool {
-    let read = || -> Option<bool> {
-        let mut cursor = Cursor::new(data.get(extra)?);
-        let mut is_thought = false;
+/// Reads whether Google's additions to a delta say that it is a thought: `{"google":{"thought":true}}`.
+fn googles_thought(extra: &[u8]) -> Option<bool> {
+    let mut cursor = Cursor::new(extra);
+    let mut is_thought = false;
+    cursor.enter_object()?;
+    while let Some(vendor) = cursor.next_key()? {
+        if vendor != b"google" || cursor.kind()? != Value::Object {
+            cursor.skip()?;
+            continue;
+        }
         cursor.enter_object()?;
-        while let Some(vendor) = cursor.next_key()? {
-            if vendor != b"google" || cursor.kind()? != Value::Object {
+        while let Some(key) = cursor.next_key()? {
+            if key == b"thought" {
+                is_thought = cursor.truthy_or_skip()?;
+            } else {
                 cursor.skip()?;
-                continue;
-            }
-            cursor.enter_object()?;
-            while let Some(key) = cursor.next_key()? {
-                if key == b"thought" {
-                    is_thought = cursor.truthy_or_skip()?;
-                } else {
-                    cursor.skip()?;
-                }
             }
         }
-        Some(is_thought)
-    };
-    read().unwrap_or_default()
+    }
+    Some(is_thought)
 }
 
 /// Reports whether an item of a response is a tool call or describes tools.

@@ -92,7 +92,7 @@ impl Need {
     }
 
     /// Returns the greatest need of what is in an object or a list.
-    pub(in crate::dialect) fn within(raw: &[u8]) -> Self {
+    fn within(raw: &[u8]) -> Self {
         let mut need = Self::None;
         // What is not JSON is not searched to its end.
         let _ = search(&mut Reader::new(raw), LEVELS, &mut need);
