@@ -92,7 +92,8 @@ impl OpenAiChat {
             });
         }
         // Google's flag.
-        let is_thought = at(delta, &["extra_content", "google", "thought"]) == Some(b"true");
+        let flag = at(delta, &["extra_content", "google", "thought"]);
+        let is_thought = flag.is_some_and(|flag| flag == b"true");
         for name in ["content", "refusal", "text"] {
             let text = word(delta, &[name]);
             if text.is_empty() {
