@@ -39,3 +39,33 @@ fn a_flagged_thought_is_hidden_with_tags_and_without() {
         assert_eq!(weir.ended()["outcome"], "finished");
     }
 }
+
+#[test]
+fn a_signature_within_a_tag_passes_and_does_not_show_the_thought() {
+    let upstream = Upstream::start();
+    let weir = Weir::start(
+        &with("dialect: vercel_ui, hide: { reasoning: drop }"),
+        upstream.address(),
+    );
+    let mut client = Client::post(&weir.address, "/agent");
+    let mut agent = upstream.accept();
+    agent.head("text/event-stream");
+    let delta = |text: &str, more: &str| {
+        format!("data: {{\"type\":\"text-delta\",\"id\":\"0\",\"delta\":\"{text}\"{more}}}\n\n")
+    };
+    agent.chunk("data: {\"type\":\"text-start\",\"id\":\"0\"}\n\n");
+    agent.chunk(delta("<thi", ""));
+    agent.chunk(delta(
+        "",
+        r#","providerMetadata":{"google":{"thoughtSignature":"s"}}"#,
+    ));
+    agent.chunk(delta("nk>SECRET</think>Rain", ""));
+    agent.chunk("data: {\"type\":\"text-end\",\"id\":\"0\"}\n\n");
+    agent.send("e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n");
+    let all = client.rest();
+    assert!(!all.contains("SECRET") && !all.contains("<thi"), "{all}");
+    assert!(
+        all.contains("\"thoughtSignature\":\"s\"") && all.contains("\"delta\":\"Rain\""),
+        "{all}"
+    );
+}
