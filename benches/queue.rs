@@ -41,6 +41,7 @@ fn token(key: u64) -> (Vec<u8>, Event) {
         text,
         keep: Keep::First,
         lists: false,
+        copies: 0,
     });
     let event = Event {
         content: Content::Token,

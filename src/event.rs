@@ -218,11 +218,25 @@ pub struct Merge {
     pub keep: Keep,
     /// Whether the block also holds [`LISTS`] with one entry per token of the text. They are joined with the text.
     pub lists: bool,
+    /// In how many other members, which [`COPIES`] names, the block holds the text: servers send a thought under several
+    /// names, and each client reads another one. They are joined with the text.
+    pub copies: u8,
 }
 
 /// Names of the members that hold arrays, directly or in their own members, with one entry per token of a text: log
-/// probabilities (OpenAI, Ollama) and token ids (vLLM).
-pub const LISTS: [&[u8]; 2] = [b"logprobs", b"token_ids"];
+/// probabilities (OpenAI, Ollama, Cohere, which adds the text itself), token ids (vLLM), and the alternatives to each
+/// token (TGI).
+pub const LISTS: [&[u8]; 3] = [b"logprobs", b"token_ids", b"top_tokens"];
+
+/// Names of the members that may hold the text of an event once more.
+pub const COPIES: [&[u8]; 6] = [
+    b"reasoning",
+    b"reasoning_content",
+    b"reasoning_text",
+    b"summary",
+    b"text",
+    b"thinking",
+];
 
 /// The part of a model's output that an event belongs to, where its class does not show it. For example, the events
 /// that open and close a reasoning block belong to the reasoning.

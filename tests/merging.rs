@@ -90,9 +90,22 @@ fn grown(events: &[(Frame<'_>, Event)], random: &mut Random) -> Vec<u8> {
                 None => out.extend_from_slice(&frame.block),
                 Some(merge) => {
                     let (start, end) = (merge.text.start as usize, merge.text.end as usize);
-                    out.extend_from_slice(&frame.block[..start]);
-                    out.extend_from_slice(random.text().as_bytes());
-                    out.extend_from_slice(&frame.block[end..]);
+                    let text = random.text();
+                    let old = format!(
+                        "\"{}\"",
+                        std::str::from_utf8(&frame.block[start..end]).unwrap()
+                    );
+                    // Copies of the text change with it.
+                    let with_copies = |part: &[u8]| match merge.copies {
+                        0 => part.to_vec(),
+                        _ => std::str::from_utf8(part)
+                            .unwrap()
+                            .replace(&old, &format!("\"{text}\""))
+                            .into_bytes(),
+                    };
+                    out.extend_from_slice(&with_copies(&frame.block[..start]));
+                    out.extend_from_slice(text.as_bytes());
+                    out.extend_from_slice(&with_copies(&frame.block[end..]));
                 }
             }
         }
@@ -127,6 +140,11 @@ fn entries(block: &[u8], merge: Merge) -> Vec<(String, Value)> {
         match value {
             Value::Array(items) if grows => {
                 out.extend(items.iter().map(|item| (name.to_owned(), item.clone())));
+            }
+            // The text itself, among its log probabilities.
+            Value::String(text) if grows => {
+                let characters = text.chars().map(|one| Value::from(one.to_string()));
+                out.extend(characters.map(|one| (name.to_owned(), one)));
             }
             Value::Array(items) => items.iter().for_each(|item| walk(name, item, false, out)),
             Value::Object(members) => {

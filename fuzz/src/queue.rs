@@ -2,10 +2,10 @@
 //! event is lost.
 
 use tokio::time::Instant;
+use weir::encode::Encoder;
 use weir::event::{Class, Content, Event, Keep, Merge, Span};
 use weir::queue::ring::{Push, Ring};
 use weir::queue::{Limits, Overflow};
-use weir::encode::Encoder;
 use weir::wire::Framing;
 
 /// Returns an encoder for a client whose framing has no comments.
@@ -47,6 +47,7 @@ pub fn check(data: &[u8]) {
                     text: span,
                     keep: Keep::First,
                     lists: false,
+                    copies: 0,
                 };
                 let event = Event {
                     content: Content::Token,

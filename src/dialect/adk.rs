@@ -66,6 +66,7 @@ impl Parser for State {
 impl State {
     fn event(&mut self, frame: &Frame<'_>, seen: &mut Seen, step: &Step) -> Event {
         let parts = &step.parts;
+        seen.note_need(&step.beside);
         let usage = step.usage.map(|usage| Usage {
             call: self.wholes,
             ..usage
@@ -174,7 +175,9 @@ impl Step {
                             b"skipSummarization" | b"escalate" => {
                                 step.runs_on |= reader.truthy()?;
                             }
-                            _ => reader.skip()?,
+                            _ => {
+                                step.beside.needs(key, reader.raw()?);
+                            }
                         }
                         Some(())
                     })?;

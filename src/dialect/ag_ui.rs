@@ -246,6 +246,8 @@ impl<'a> Fields<'a> {
                 b"content" | b"messages" | b"snapshot" => {
                     fields.snapshot = text::key((fields.snapshot, key, reader.raw()?));
                 }
+                // The framework's event from which this one was made. It repeats a piece of the text.
+                b"rawEvent" => reader.skip()?,
                 _ => fields.beside.add(key, reader.raw()?),
             }
             Some(())

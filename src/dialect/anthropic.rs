@@ -245,7 +245,7 @@ impl<'a> Message<'a> {
                     message.crowded |= reader.clone().says_something()?;
                     message.usage = reader.usage()?;
                 }
-                _ => message.crowded |= !message.beside.scalar(key, reader.raw()?),
+                _ => message.beside.inner(key, reader.raw()?),
             }
             Some(())
         })?;
@@ -260,7 +260,7 @@ impl<'a> Message<'a> {
                 self.text = reader.string()?.map(|range| (key, range));
                 self.texts += 1;
             }
-            _ => self.crowded |= !self.beside.scalar(key, reader.raw()?),
+            _ => self.beside.inner(key, reader.raw()?),
         }
         Some(())
     }

@@ -13,7 +13,7 @@ use super::object::Object;
 use super::reader::{self, Reader};
 use super::spec::{DialectSpec, GenAi, HideFacts, PLAIN, Parser, Sign};
 use super::text;
-use crate::event::{Class, Content, Event, Keep, Side, Step, Terminal, TextsOver, Usage};
+use crate::event::{Class, Content, Event, Keep, LISTS, Side, Step, Terminal, TextsOver, Usage};
 use crate::wire::Frame;
 use crate::wire::json::Kind;
 
@@ -169,6 +169,8 @@ struct Message<'a> {
     beside: Beside,
     /// Whether there is something that a merge would lose.
     crowded: bool,
+    /// Whether there are log probabilities.
+    lists: bool,
 }
 
 impl<'a> Message<'a> {
@@ -182,7 +184,8 @@ impl<'a> Message<'a> {
                 b"delta" => {
                     reader.object(|reader, key| message.delta(reader, key))?;
                 }
-                _ => message.crowded |= !message.beside.scalar(key, reader.raw()?),
+                key if LISTS.contains(&key) => message.lists |= reader.says_something()?,
+                _ => message.beside.inner(key, reader.raw()?),
             }
             Some(())
         })?;
@@ -215,7 +218,7 @@ impl<'a> Message<'a> {
                     Some(())
                 })?;
             }
-            _ => self.crowded |= !self.beside.scalar(key, reader.raw()?),
+            _ => self.beside.inner(key, reader.raw()?),
         }
         Some(())
     }
@@ -232,7 +235,10 @@ impl<'a> Message<'a> {
                         Some(())
                     }
                     b"text" | b"thinking" => self.text(reader, key),
-                    _ => self.other(reader),
+                    _ => {
+                        self.beside.inner(key, reader.raw()?);
+                        Some(())
+                    }
                 })?;
             }
             b"tool_plan" => self.text(reader, key)?,
@@ -247,7 +253,7 @@ impl<'a> Message<'a> {
                     _ => self.other(reader),
                 })?;
             }
-            _ => self.other(reader)?,
+            _ => self.beside.inner(key, reader.raw()?),
         }
         Some(())
     }
@@ -319,12 +325,11 @@ impl<'a> Message<'a> {
             };
         };
         let event = text::event(frame, class, content, range);
-        // Log probabilities come with the text that they belong to, which a merge would not extend.
         if self.crowded {
             return event;
         }
         let key = text::key((self.kind, self.index, field, beside));
-        text::joining(event, Keep::First, key)
+        text::with_lists(text::joining(event, Keep::First, key), self.lists)
     }
 }
 

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::Dialect;
-use super::beside::Seen;
+use super::beside::{Need, Seen};
 use super::first_frame::FirstFrame;
 use super::object::Object;
 use super::reader::Reader;
@@ -92,7 +92,8 @@ impl Parser for State {
         let (event, place) = classify(frame)?;
         self.typed |= frame.data().starts_with(b"{");
         self.text = self.text.or(place);
-        self.authored |= event.class == Class::Token && event.lane != 0;
+        let is_token = event.class == Class::Token || event.content == Content::Token;
+        self.authored |= is_token && event.lane != 0;
         Some(match event.texts_over {
             TextsOver::None => event,
             // Nobody says whose text it is.
@@ -196,7 +197,7 @@ fn delta(frame: &Frame<'_>, class: Class, content: Content, fields: Fields<'_>) 
     let Some(span) = event.text else { return event };
     let (start, end) = (span.start as usize, span.end as usize);
     let key = text::key((frame.block.get(..start), frame.block.get(end..)));
-    text::joining(event, Keep::First, key)
+    text::needed(text::joining(event, Keep::First, key), fields.need)
 }
 
 /// The meaning of a word.
@@ -279,6 +280,8 @@ struct Fields<'a> {
     nested_usage: Option<Usage>,
     /// Token counts beside the other members.
     own_usage: Usage,
+    /// How much the client needs what is beside the text.
+    need: Need,
 }
 
 /// The members that may carry the text, the best one first. `data` may be a string or an object
@@ -361,13 +364,19 @@ impl<'a> Fields<'a> {
                 let place = STEP * position(&PLACES, key).unwrap_or_default();
                 reader.object(|reader, key| match position(&PLACES_IN_DATA, key) {
                     Some(inner) => self.text(reader, place + 1 + inner),
-                    None => reader.skip(),
+                    None => {
+                        self.need = self.need.max(Need::of(key, reader.raw()?));
+                        Some(())
+                    }
                 })?;
             }
             _ => match position(&PLACES, key) {
                 Some(place) => self.text(reader, STEP * place)?,
                 None => {
-                    self.own_usage.member(reader, key)?;
+                    let raw = reader.raw()?;
+                    if !self.own_usage.member(&mut Reader::new(raw), key)? {
+                        self.need = self.need.max(Need::of(key, raw));
+                    }
                 }
             },
         }

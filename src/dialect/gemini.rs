@@ -150,6 +150,7 @@ fn event(frame: &Frame<'_>, seen: &mut Seen, chunk: Chunk) -> Event {
         return Event::bare(Class::Error).ending(Terminal::Error);
     }
     let parts = &chunk.parts;
+    seen.note_need(&chunk.beside);
     let class = if !chunk.is_known || parts.strange {
         Class::Opaque
     } else if parts.tool {

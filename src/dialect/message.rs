@@ -145,6 +145,7 @@ impl<'a> Message<'a> {
             return event.of_call(Step::Several, group, text::key(envelope));
         }
         if self.crowded || !matches!(class, Class::Token | Class::Reasoning) {
+            seen.note_need(&self.beside);
             return event;
         }
         let key = text::key((envelope, self.kind, name, seen.key(&self.beside)));
@@ -323,7 +324,9 @@ impl<'a> Message<'a> {
 
     /// Notes a member of a content block, whose index and id tell it from others.
     fn other(&mut self, reader: &mut Reader<'a>, key: &[u8]) -> Option<()> {
-        self.beside.same(key, reader.raw()?);
+        let raw = reader.raw()?;
+        self.beside.needs(key, raw);
+        self.beside.same(key, raw);
         Some(())
     }
 }

@@ -387,8 +387,12 @@ impl Classifier {
     /// Parses the whole frame to find its meaning, whatever came before.
     #[inline(never)]
     pub(crate) fn read(&mut self, frame: &Frame<'_>) -> Event {
-        match self.parser.classify(frame, &mut self.seen) {
-            Some(event) if event.class != Class::Opaque => text::framed(event, frame),
+        let read = self.parser.classify(frame, &mut self.seen);
+        let need = self.seen.take_need();
+        match read {
+            Some(event) if event.class != Class::Opaque => {
+                text::framed(text::needed(event, need), frame)
+            }
             _ if !self.dialect.is_opaque() && detect::is_ping(frame) => {
                 Event::bare(Class::Heartbeat)
             }

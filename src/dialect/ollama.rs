@@ -180,7 +180,7 @@ impl Line {
                     line.beside.same(key, reader.raw()?);
                 }
                 key if LISTS.contains(&key) => line.lists |= reader.says_something()?,
-                _ => line.crowded |= !line.beside.scalar(key, reader.raw()?),
+                _ => line.beside.inner(key, reader.raw()?),
             }
             Some(())
         })?;
@@ -194,7 +194,7 @@ impl Line {
             b"content" => self.text(reader, Field::Content)?,
             b"thinking" => self.text(reader, Field::Thinking(Place::Message))?,
             b"tool_calls" => self.tool |= reader.says_something()?,
-            _ => self.crowded |= reader.says_something()?,
+            _ => self.beside.inner(key, reader.raw()?),
         }
         Some(())
     }

@@ -231,6 +231,7 @@ impl<'a> Fields<'a> {
             (b"error", _) => return Some(Event::bare(Class::Error).ending(Terminal::MayFail)),
             _ => return None,
         };
+        seen.note_need(&self.beside);
         let Some(range) = self.text.clone() else {
             return Some(Event {
                 content,

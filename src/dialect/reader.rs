@@ -97,6 +97,11 @@ impl<'a> Reader<'a> {
         self.data.get(range)
     }
 
+    /// Reports whether two ranges of the payload hold the same bytes.
+    pub(super) fn is_same(&self, one: Range<usize>, other: Range<usize>) -> bool {
+        self.data.get(one) == self.data.get(other)
+    }
+
     /// Reports whether the value carries information: it is not `null`, `false`, `""`, `[]` or
     /// `{}`.
     pub(super) fn says_something(&mut self) -> Option<bool> {

@@ -167,6 +167,10 @@ impl Repeat {
         if !alone || !in_block || merge.text != text || merge.keep == Keep::Replace {
             return;
         }
+        // An envelope with the text in it never repeats.
+        if merge.copies > 0 {
+            return;
+        }
         let (Some(before), Some(after)) = (
             frame.block.get(..text.start as usize),
             frame.block.get(text.end as usize..),

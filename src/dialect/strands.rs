@@ -413,6 +413,7 @@ impl<'a> Fields<'a> {
         };
         let event = text::event(frame, class, content, range).in_lane(lane);
         if self.repeats || self.meanings > 1 {
+            seen.note_need(&self.beside);
             return event;
         }
         let beside = seen.key(&self.beside);

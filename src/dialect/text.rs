@@ -4,9 +4,9 @@
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
 
-use super::beside;
+use super::beside::{self, Need};
 use super::hash::Fold;
-use crate::event::{Class, Content, Event, Keep, Merge, Usage};
+use crate::event::{Class, Content, Event, Keep, Merge, Side, Usage};
 use crate::wire::{Frame, Payload};
 
 /// Returns an event of `class` whose text is the payload's `range`. Empty text counts as no
@@ -37,6 +37,7 @@ pub(super) fn joining(event: Event, keep: Keep, key: u64) -> Event {
             text,
             keep,
             lists: false,
+            copies: 0,
         }),
         ..event
     }
@@ -55,6 +56,42 @@ pub(super) fn with_lists(event: Event, lists: bool) -> Event {
     }
 }
 
+/// Records in how many other members the event has its text: they grow with it in a merge. Events with another number
+/// of them are not merged with it.
+pub(super) fn with_copies(event: Event, copies: u8) -> Event {
+    Event {
+        merge: event.merge.map(|merge| Merge {
+            key: key((merge.key, copies)),
+            copies,
+            ..merge
+        }),
+        ..event
+    }
+}
+
+/// Makes a piece of a text critical if the client needs something beside it. The piece of a thought stays on the side of
+/// the reasoning. A later version of the same text has all that an earlier one has, so nothing is lost with that.
+pub(super) fn needed(event: Event, need: Need) -> Event {
+    let is_replaced = event.merge.is_some_and(|merge| merge.keep == Keep::Replace);
+    if need == Need::None || is_replaced {
+        return event;
+    }
+    let event = Event {
+        merge: event.merge.filter(|_| need != Need::Returned),
+        ..event
+    };
+    let (class, side) = match (event.class, event.side) {
+        (Class::Reasoning, Side::Answer) => (Class::Structure, Side::Reasoning),
+        (Class::Reasoning | Class::Token, side) => (Class::Structure, side),
+        other => other,
+    };
+    Event {
+        class,
+        side,
+        ..event
+    }
+}
+
 /// Allows a later neighbour with an equal `key` to replace the event.
 pub(super) fn superseded(event: Event, frame: &Frame<'_>, key: u64) -> Event {
     let whole = match frame.data {
@@ -67,6 +104,7 @@ pub(super) fn superseded(event: Event, frame: &Frame<'_>, key: u64) -> Event {
             text,
             keep: Keep::Replace,
             lists: false,
+            copies: 0,
         }),
         ..event
     }

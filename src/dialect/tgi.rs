@@ -11,7 +11,7 @@ use super::object::Object;
 use super::reader::{self, Reader};
 use super::spec::{self, DialectSpec, ErrorContext, Failure, GenAi, PLAIN, Parser, Refusal, Sign};
 use super::text;
-use crate::event::{Class, Content, Event, Keep, Terminal, Usage};
+use crate::event::{Class, Content, Event, Keep, LISTS, Terminal, Usage};
 use crate::wire::json::Kind;
 use crate::wire::{Frame, Framing};
 
@@ -101,6 +101,8 @@ struct Token {
     beside: Beside,
     /// Whether there is something that a merge would lose.
     crowded: bool,
+    /// Whether there are alternatives to the token.
+    lists: bool,
     usage: Usage,
 }
 
@@ -133,8 +135,9 @@ impl Token {
                     })?;
                 }
                 b"index" => reader.skip()?,
-                // Such as the alternatives to the token, which the request asked for.
-                _ => token.crowded |= !token.beside.scalar(key, reader.raw()?),
+                // The alternatives to the token, which the request asked for.
+                key if LISTS.contains(&key) => token.lists |= reader.says_something()?,
+                _ => token.beside.inner(key, reader.raw()?),
             }
             Some(())
         })?;
@@ -147,7 +150,7 @@ impl Token {
             b"text" if reader.kind()? == Kind::String => self.text = reader.string()?,
             b"special" => self.special |= reader.truthy()?,
             b"id" | b"logprob" => reader.skip()?,
-            _ => self.crowded |= !self.beside.scalar(key, reader.raw()?),
+            _ => self.beside.inner(key, reader.raw()?),
         }
         Some(())
     }
@@ -172,6 +175,7 @@ impl Token {
         // Each token has its own number, id and probability. They do not prevent a merge, or no two tokens could be
         // merged: the clients read each event by itself, require only that these members exist, and do not compare
         // them with those of other events. The merged event keeps those of its last token.
-        text::joining(event, Keep::Last, text::key(("token", beside)))
+        let event = text::joining(event, Keep::Last, text::key(("token", beside)));
+        text::with_lists(event, self.lists)
     }
 }

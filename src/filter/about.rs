@@ -1,6 +1,6 @@
 //! What the members of an object say about it: a thought, a tool call, a message of the user.
 
-use crate::wire::json::Cursor;
+use crate::wire::json::{Cursor, Kind as Value};
 
 /// Members that hold reasoning in any dialect.
 const REASONING: [&[u8]; 15] = [
@@ -60,6 +60,8 @@ pub(super) struct About<'a> {
     /// The name of an event of a LangChain run.
     event: &'a [u8],
     thought: bool,
+    /// Whether Google's OpenAI API says that the content is a thought.
+    is_googles: bool,
     pub(super) calls: bool,
     /// Whether it is a message that the user wrote (LibreChat).
     by_user: bool,
@@ -87,6 +89,10 @@ impl<'a> About<'a> {
                 b"isCreatedByUser" => about.by_user = cursor.truthy_or_skip()?,
                 b"data" => about.has_data = cursor.string_or_skip()?.is_some(),
                 b"thought" => about.thought = cursor.truthy_or_skip()?,
+                b"extra_content" => {
+                    let extra = data.get(cursor.skip()?);
+                    about.is_googles = extra.and_then(googles_thought).unwrap_or_default();
+                }
                 _ => {
                     cursor.skip()?;
                 }
@@ -128,8 +134,30 @@ impl<'a> About<'a> {
         REASONING.contains(&key)
             || (THOUGHTS.contains(&self.kind) && THOUGHT.contains(&key))
             || (self.thought && key == b"text")
-            || (self.role == b"reasoning" && key == b"content")
+            || ((self.is_googles || self.role == b"reasoning") && key == b"content")
     }
+}
+
+/// Reads whether Google's additions to a delta say that it is a thought: `{"google":{"thought":true}}`.
+fn googles_thought(extra: &[u8]) -> Option<bool> {
+    let mut cursor = Cursor::new(extra);
+    let mut is_thought = false;
+    cursor.enter_object()?;
+    while let Some(vendor) = cursor.next_key()? {
+        if vendor != b"google" || cursor.kind()? != Value::Object {
+            cursor.skip()?;
+            continue;
+        }
+        cursor.enter_object()?;
+        while let Some(key) = cursor.next_key()? {
+            if key == b"thought" {
+                is_thought = cursor.truthy_or_skip()?;
+            } else {
+                cursor.skip()?;
+            }
+        }
+    }
+    Some(is_thought)
 }
 
 /// Reports whether an item of a response is a tool call or describes tools.

@@ -140,6 +140,9 @@ impl Filter {
         sink: &mut impl FnMut(Cow<'_, [u8]>, &Event),
     ) {
         self.flush_before(dialect, event, sink);
+        if dialect == Dialect::OpenAiChat && event.content == Content::Reasoning {
+            self.follow_thought(&frame, event);
+        }
         if let Some(kind) = self.side(dialect, event) {
             let hidden = event
                 .text

@@ -54,7 +54,7 @@ const ARGUMENTS: [&[u8]; 6] = [
     b"tool_input",
 ];
 /// Members with an entry for each token, which are wrong once tokens were removed.
-const TRACES: [&[u8]; 2] = [b"logprobs", b"token_ids"];
+const TRACES: [&[u8]; 3] = [b"logprobs", b"token_ids", b"top_tokens"];
 
 /// Finds the parts of a payload that must be emptied.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use super::markers::Kind;
 use super::scan::{Marks, Scanner, Visible};
 use super::{Filter, Hide, MAX_TEMPLATE_BYTES, MAX_TEXTS, add, block_of, rewrite_text};
 use crate::dialect::Dialect;
-use crate::event::{Class, Content, Event, Step, TextsOver};
+use crate::event::{Class, Content, Event, Span, Step, TextsOver};
 use crate::wire::{Frame, Framing};
 
 /// The scan of one text. A stream may interleave several texts.
@@ -73,6 +73,34 @@ impl Filter {
             self.end(oldest, sink);
         }
         self.texts.push(scanned);
+    }
+
+    /// Follows a thought in the member of the answer, which Google's OpenAI API marks with a flag and with tags: the
+    /// closing tag is at the beginning of the answer, in an event that has no flag.
+    pub(super) fn follow_thought(&mut self, frame: &Frame<'_>, event: &Event) {
+        let Some(text) = event.text.filter(|_| self.rules.reasoning.hides()) else {
+            return;
+        };
+        if !is_in_content(&frame.block, text) {
+            return;
+        }
+        let raw = text.of(&frame.block);
+        let mut scanned = self.take_text(event.lane);
+        if scanned.scanner.is_visible() && scanned.scanner.holds() {
+            // The end of a piece of the answer, which has not left yet.
+            self.texts.push(scanned);
+            return;
+        }
+        let hidden = scanned.scanner.hidden;
+        scanned
+            .scanner
+            .feed(&self.rules.marks, raw, &mut Visible::of(raw));
+        // It is counted with its event.
+        scanned.scanner.hidden = hidden;
+        // Otherwise what it holds back would be released with the answer.
+        if scanned.scanner.is_hidden() && self.texts.len() < MAX_TEXTS {
+            self.texts.push(scanned);
+        }
     }
 
     /// Notes the hidden spans that have begun in a text that had as many as `before`.
@@ -152,17 +180,19 @@ impl Filter {
             self.finish(sink);
             return;
         }
-        // In the other dialects an empty piece of text has the same class as the end of a text.
+        // In the other dialects an empty piece of text has the same class as the end of a text. A piece of text that must
+        // not be dropped has it everywhere.
         let has_brackets = dialect.hide_facts().closes_texts;
         let is_end = event.class == Class::Finish
             || event.texts_over == TextsOver::InLane
-            || (event.class == Class::Structure && has_brackets)
+            || (event.class == Class::Structure && has_brackets && event.text.is_none())
             || event.call.is_some_and(|call| call.step == Step::Ends);
         if is_end {
             let scanned = self.texts.remove(at);
             self.end(scanned, sink);
         } else if event.class == Class::Tool
-            || (event.class == Class::Structure && event.content != Content::None)
+            || (event.class == Class::Structure
+                && !matches!(event.content, Content::None | Content::Reasoning))
         {
             self.interrupt(at, sink);
         }
@@ -303,4 +333,12 @@ impl Filter {
             .counted(self.reader.dialect(), Cow::Owned(frame), event);
         sink(block_of(frame), &event);
     }
+}
+
+/// Reports whether the text is in a member `content`.
+fn is_in_content(block: &[u8], text: Span) -> bool {
+    let before = block.get(..text.start as usize).unwrap_or_default();
+    let name = before.strip_suffix(b"\"").map(<[u8]>::trim_ascii_end);
+    let name = name.and_then(|name| name.strip_suffix(b":"));
+    name.is_some_and(|name| name.trim_ascii_end().ends_with(b"\"content\""))
 }

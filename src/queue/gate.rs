@@ -265,6 +265,7 @@ mod tests {
                 text: span,
                 keep: Keep::First,
                 lists: false,
+                copies: 0,
             };
             let event = if text.ends_with('!') {
                 Event::bare(Class::Tool)

@@ -8,7 +8,7 @@ use crate::event::{Keep, Merge, Span};
 /// The largest joined event. Many clients read lines with a limit of 64 KiB
 /// (Python's asyncio streams among them), and half of it leaves room for the envelope.
 const MAX_JOINED_BYTES: usize = 32 * 1024;
-/// The limit for events with lists beside the text, where each join reads the whole event.
+/// The limit for events with lists or copies beside the text, where each join reads the whole event.
 const MAX_JOINED_LIST_BYTES: usize = 4 * 1024;
 
 /// The result of a join: how much of the older block stays, and what is written after it.
@@ -25,7 +25,7 @@ pub(super) struct Joined {
 /// Joins `second` to `first`. Returns `None` if they are not alike or would grow too large.
 pub(super) fn join(first: (&[u8], Merge), second: (&[u8], Merge)) -> Option<Joined> {
     let ((older, a), (newer, b)) = (first, second);
-    if (a.key, a.keep, a.lists) != (b.key, b.keep, b.lists) {
+    if (a.key, a.keep, a.lists, a.copies) != (b.key, b.keep, b.lists, b.copies) {
         return None;
     }
     let (one, two) = (a.text.of(older), b.text.of(newer));
@@ -35,7 +35,7 @@ pub(super) fn join(first: (&[u8], Merge), second: (&[u8], Merge)) -> Option<Join
         keep => keep,
     };
     let joined = match keep {
-        Keep::First | Keep::Last if a.lists => with_lists(first, second, keep)?,
+        Keep::First | Keep::Last if a.lists || a.copies > 0 => with_more(first, second, keep)?,
         Keep::First => {
             // Joins in place: only the new text and the short end of the envelope are written.
             let kept = a.text.end as usize;
@@ -68,15 +68,17 @@ pub(super) fn join(first: (&[u8], Merge), second: (&[u8], Merge)) -> Option<Join
     (joined.kept + joined.rest.len() <= MAX_JOINED_BYTES).then_some(joined)
 }
 
-/// Joins events with lists beside the text: each list is extended by the entries of the other event's list.
-fn with_lists(first: (&[u8], Merge), second: (&[u8], Merge), keep: Keep) -> Option<Joined> {
+/// Joins events with lists or copies beside the text: each list is extended by the entries of the other event's list,
+/// and each copy by the other event's copy.
+fn with_more(first: (&[u8], Merge), second: (&[u8], Merge), keep: Keep) -> Option<Joined> {
     let ((older, a), (newer, b)) = (first, second);
     if older.len() + newer.len() > MAX_JOINED_LIST_BYTES {
         return None;
     }
-    let (olds, news) = (lists::beside(older, a.text)?, lists::beside(newer, b.text)?);
-    let name = |list: &List<'_>| list.name.to_vec();
-    if olds.is_empty() || !olds.iter().map(name).eq(news.iter().map(name)) {
+    let olds = lists::beside(older, a.text, a.copies)?;
+    let news = lists::beside(newer, b.text, b.copies)?;
+    let of = |list: &List<'_>| (list.name.to_vec(), list.is_text);
+    if olds.is_empty() || !olds.iter().map(of).eq(news.iter().map(of)) {
         return None;
     }
     let stays_first = keep == Keep::First;
@@ -90,7 +92,7 @@ fn with_lists(first: (&[u8], Merge), second: (&[u8], Merge), keep: Keep) -> Opti
     let mut added = vec![(at as usize, [other, b""])];
     for (old, new) in olds.into_iter().zip(news) {
         let is_only = old.entries.is_empty() || new.entries.is_empty();
-        let comma: &[u8] = if is_only { b"" } else { b"," };
+        let comma: &[u8] = if is_only || old.is_text { b"" } else { b"," };
         added.push(if stays_first {
             (old.entries.end, [comma, newer.get(new.entries)?])
         } else {
@@ -155,6 +157,7 @@ mod tests {
                 text: Span::new(start..end).unwrap(),
                 keep,
                 lists: false,
+                copies: 0,
             }
         };
         let Joined { kept, rest, merge } =
@@ -180,6 +183,7 @@ mod tests {
                 text: Span::new(start..end).unwrap(),
                 keep,
                 lists: true,
+                copies: 0,
             }
         };
         let join = |keep, one: &str, two: &str| {
@@ -228,5 +232,58 @@ mod tests {
 
         let other = chat("b", 2, r#""logprobs":{"content":[3]},"token_ids":[]"#);
         assert_eq!(join(Keep::First, &one, &other), None);
+        // Cohere repeats the text there.
+        let line = |text: &str, list: &str, word: &str| {
+            format!(r#"{{"text":"({text})","logprobs":{{"text":"{word}","token_ids":[{list}]}}}}"#)
+        };
+        for keep in [Keep::First, Keep::Last] {
+            let whole = join(keep, &line("a", "1", "a"), &line("b", "2", "b"));
+            assert_eq!(whole, Some(line("ab", "1,2", "ab")));
+        }
+    }
+
+    #[test]
+    fn copies_grow_with_the_text() {
+        let join = |copies, keep, [one, two]: [&str; 2]| {
+            let merge = |block: &str| {
+                let start = block.find(r#""reasoning":""#).unwrap() + r#""reasoning":""#.len();
+                let len = block[start..].find('"').unwrap();
+                Merge {
+                    key: 1,
+                    text: Span::new(start..start + len).unwrap(),
+                    keep,
+                    lists: false,
+                    copies,
+                }
+            };
+            let (first, second) = ((one.as_bytes(), merge(one)), (two.as_bytes(), merge(two)));
+            let Joined { kept, rest, merge } = join(first, second)?;
+            let whole = [&one.as_bytes()[..kept], &rest].concat();
+            assert_eq!(merge.text.of(&whole), b"ab");
+            assert_eq!(merge.copies, copies);
+            Some(String::from_utf8(whole).unwrap())
+        };
+        let after = |text: &str| {
+            format!(
+                r#"data: {{"choices":[{{"delta":{{"role":"a","reasoning":"{text}","reasoning_details":[{{"type":"reasoning.text","text":"{text}"}}]}}}}]}}"#
+            )
+        };
+        let around = |text: &str| {
+            format!(
+                r#"data: {{"choices":[{{"delta":{{"thinking_blocks":[{{"thinking":"{text}"}}],"reasoning":"{text}","provider_specific_fields":{{"thinking_blocks":[{{"thinking":"{text}"}}]}}}}}}]}}"#
+            )
+        };
+        for keep in [Keep::First, Keep::Last] {
+            let [a, b] = [after("a"), after("b")];
+            assert_eq!(join(1, keep, [&a, &b]), Some(after("ab")));
+            let [a, b] = [around("a"), around("b")];
+            assert_eq!(join(2, keep, [&a, &b]), Some(around("ab")));
+            // More or fewer copies than the dialect has found: nobody knows what they are.
+            assert_eq!(join(1, keep, [&a, &b]), None);
+            assert_eq!(join(3, keep, [&a, &b]), None);
+            // The copy is another text.
+            let other = after("b").replace(r#""text":"b""#, r#""text":"c""#);
+            assert_eq!(join(1, keep, [&after("a"), &other]), None);
+        }
     }
 }

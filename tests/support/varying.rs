@@ -30,8 +30,10 @@ pub(crate) fn of(dialect: Dialect) -> &'static [&'static str] {
     match dialect {
         // Each event has an id and a time of its own, and states what the call used so far.
         Dialect::Adk => &["id", "timestamp", "usageMetadata"],
-        // The time of the event.
-        Dialect::AgUi => &["timestamp"],
+        // The time of the event; the framework's event from which it was made.
+        Dialect::AgUi => &["timestamp", "rawEvent"],
+        // Lists that grow with the text, and the text again.
+        Dialect::Cohere => &["logprobs"],
         Dialect::Dify => &["created_at"],
         // Each chunk states what the response used so far.
         Dialect::Gemini => &["usageMetadata"],
@@ -51,8 +53,8 @@ pub(crate) fn of(dialect: Dialect) -> &'static [&'static str] {
         ],
         // A list that grows with the text.
         Dialect::OpenAiResponses => &["logprobs", "data.logprobs"],
-        // Its number, its id and its probability are those of each token.
-        Dialect::Tgi => &["index", "token.id", "token.logprob"],
+        // Its number, its id and its probability are those of each token; a list that grows with the text.
+        Dialect::Tgi => &["index", "token.id", "token.logprob", "top_tokens"],
         _ => &[],
     }
 }

@@ -9,14 +9,19 @@
 //! 2. A member of another name may turn out to be one of them: a short string or a number that was **new** in each
 //!    event so far ([`Seen`]). What tells one text from another repeats as soon as a text has a second event.
 //!
+//! What the client needs ([`Need`]: signatures, citations, ...) is always compared, and never dropped with its event.
+//!
 //! Identities (an id, a model, a node, an author: see [`is_identity`]) are always compared. A member that is `null`,
 //! `false` or empty counts as absent.
+
+mod needed;
 
 use std::hash::Hasher;
 
 use super::hash::Fold;
 use super::reader::{self, Reader};
 use crate::wire::{Frame, Payload};
+pub(super) use needed::Need;
 
 /// The most members of one event that may turn out to vary. Further ones must be equal.
 const MAX_LOOSE: usize = 8;
@@ -36,20 +41,44 @@ pub(super) struct Beside {
     len: usize,
     /// How many members were added by [`Beside::add`].
     added: usize,
+    /// How much the client needs them.
+    need: Need,
 }
 
 impl Beside {
     /// Adds a member whose meaning is not known. Its name decides.
     pub(super) fn add(&mut self, name: &[u8], raw: &[u8]) {
+        self.member(name, raw, is_short(raw));
+    }
+
+    /// Like [`Beside::add`] for a member of the answer itself, such as a delta, where a word may be a piece of another
+    /// text: only what looks like a number, a time or a random string may vary.
+    pub(super) fn inner(&mut self, name: &[u8], raw: &[u8]) {
+        self.member(name, raw, is_stamp(raw));
+    }
+
+    fn member(&mut self, name: &[u8], raw: &[u8], may_vary: bool) {
         self.added += 1;
         if self.added > MAX_NAMES || !reader::says_something(raw) || varies(name, raw) {
             return;
         }
-        if is_identity(name) {
+        if is_identity(name) || self.needs(name, raw) {
             self.same(name, raw);
         } else {
-            self.may_vary(name, raw);
+            self.vary(name, raw, may_vary);
         }
+    }
+
+    /// Notes how much the client needs a member, and reports whether it does at all. Adds nothing.
+    pub(super) fn needs(&mut self, name: &[u8], raw: &[u8]) -> bool {
+        let need = Need::of(name, raw);
+        self.need = self.need.max(need);
+        need != Need::None
+    }
+
+    /// Notes that the client must send back something that is beside the text.
+    pub(super) const fn must_return(&mut self) {
+        self.need = Need::Returned;
     }
 
     /// Adds a member that must be equal.
@@ -80,16 +109,6 @@ impl Beside {
             }
             _ => self.same(name, value),
         }
-    }
-
-    /// Like [`Beside::add`] for a member of the answer itself, where a list or an object is content. Returns false,
-    /// and adds nothing, if the member is one that a merge would lose.
-    pub(super) fn scalar(&mut self, name: &[u8], raw: &[u8]) -> bool {
-        let fits = is_short(raw) || !reader::says_something(raw);
-        if fits {
-            self.add(name, raw);
-        }
-        fits
     }
 
     /// Reads the number of a choice or a block, for the key. Zero if there is none; a value that is no number is a
@@ -140,21 +159,28 @@ const fn is_short(raw: &[u8]) -> bool {
     }
 }
 
+/// Reports whether the value looks like a number, a time or a random string: there are digits in it, and no spaces.
+fn is_stamp(raw: &[u8]) -> bool {
+    is_short(raw) && raw.iter().any(u8::is_ascii_digit) && raw.iter().all(u8::is_ascii_graphic)
+}
+
 /// Reports whether a member differs in every event of the servers that send it, and says nothing about the text.
 fn varies(name: &[u8], raw: &[u8]) -> bool {
     /// Unix time in seconds. A shorter number under the name of a time may be a position.
     const SHORTEST_TIME: usize = b"1000000000".len();
-    is_short(raw)
-        && match name {
-            // Random strings against traffic analysis: OpenAI, Mistral, Bedrock.
-            b"nonce" | b"obfuscation" | b"p" | b"padding" => true,
-            // The number of the event in its stream.
-            b"seq" | b"sequence" | b"sequence_number" | b"sequenceNumber" => true,
-            b"at" | b"created" | b"createdAt" | b"created_at" | b"time" | b"timestamp" | b"ts" => {
-                raw.len() >= SHORTEST_TIME
-            }
-            _ => false,
+    match name {
+        // Random strings against traffic analysis, of whatever length: OpenAI, Mistral, Bedrock.
+        b"nonce" | b"obfuscation" | b"padding" => {
+            matches!(raw.first(), Some(b'"')) || is_short(raw)
         }
+        b"p" => is_short(raw),
+        // The number of the event in its stream.
+        b"seq" | b"sequence" | b"sequence_number" | b"sequenceNumber" => is_short(raw),
+        b"at" | b"created" | b"createdAt" | b"created_at" | b"time" | b"timestamp" | b"ts" => {
+            is_short(raw) && raw.len() >= SHORTEST_TIME
+        }
+        _ => false,
+    }
 }
 
 /// Reports whether a member names who or what a text belongs to, or counts it, in whatever dialect: `toolCallId`,
@@ -198,6 +224,8 @@ pub(super) struct Seen {
     group: Option<Box<Group>>,
     /// How many events had too many members to be merged.
     crowded: u64,
+    /// How much the client needs what was beside the text of the event that is being read.
+    need: Need,
 }
 
 /// The last object that was read with [`Seen::group`].
@@ -239,8 +267,23 @@ struct Window {
 }
 
 impl Seen {
+    /// Notes how much the client needs the members of the next event. [`Seen::key`] does so, too.
+    pub(super) fn note_need(&mut self, beside: &Beside) {
+        self.need = self.need.max(beside.need);
+    }
+
+    /// Returns how much the client needs what was noted since the last call.
+    pub(super) const fn take_need(&mut self) -> Need {
+        std::mem::replace(&mut self.need, Need::None)
+    }
+
     /// Notes the members of the next event, and returns a hash of those that must be equal before it is merged.
     pub(super) fn key(&mut self, beside: &Beside) -> u64 {
+        self.note_need(beside);
+        self.key_of(beside)
+    }
+
+    fn key_of(&mut self, beside: &Beside) -> u64 {
         let mut key = beside.strict;
         for (place, (name, value)) in beside.loose().iter().enumerate() {
             if !self.note(place, *name, *value) {
@@ -254,7 +297,8 @@ impl Seen {
         key.finish()
     }
 
-    /// Does the same for the members of an object that events repeat as a whole. It is read only if it has changed.
+    /// Does the same for the members of an object that events repeat as a whole. It is read only if it has changed, and
+    /// describes the run, so that the client needs none of it.
     pub(super) fn group(&mut self, raw: &[u8], read: impl FnOnce() -> Beside) -> u64 {
         let raw = Fold::of(raw);
         if let Some(last) = &mut self.group {
@@ -273,7 +317,7 @@ impl Seen {
             }
         }
         let beside = read();
-        let key = self.key(&beside);
+        let key = self.key_of(&beside);
         let group = Group {
             raw,
             beside,

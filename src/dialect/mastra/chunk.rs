@@ -276,6 +276,7 @@ impl<'a> Chunk<'a> {
             Content::Reasoning => Class::Reasoning,
             Content::None | Content::Other | Content::Tool => Class::Tool,
         };
+        seen.note_need(&self.beside);
         match &payload.text {
             Some(range) => {
                 let event = text::event(frame, class, content, range.clone());

@@ -151,7 +151,11 @@ impl State {
             return event;
         }
         let key = text::key((field, chunk.choice, chunk.tool_index, beside));
-        text::with_lists(text::joining(event, Keep::First, key), chunk.lists)
+        let event = text::with_lists(text::joining(event, Keep::First, key), chunk.lists);
+        if chunk.copies == 0 {
+            return event;
+        }
+        text::with_copies(event, chunk.copies)
     }
 
     /// Returns what a chunk means for the end in which these choices begin or finish. After the finish reason of every

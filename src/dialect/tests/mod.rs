@@ -5,6 +5,7 @@ mod detection;
 mod endings;
 mod failures;
 mod models;
+mod needed;
 mod openai;
 mod varying;
 

@@ -198,6 +198,7 @@ fn a_token_of_tgi_is_known_by_its_text() {
         r#","top_tokens":[{"id":9,"text":"c","logprob":-2,"special":false}]"#,
     );
     assert!(!joins(Dialect::Tgi, &token(1, "a", ""), &asked));
+    assert!(joins(Dialect::Tgi, &asked, &asked), "alternatives add up");
     let none = token(2, "b", r#","top_tokens":[]"#);
     assert!(joins(Dialect::Tgi, &token(1, "a", ""), &none));
     let table = [

@@ -223,9 +223,42 @@ fn reasoning_is_reasoning_under_every_name() {
             Class::Reasoning,
             Content::Reasoning,
         ),
+        (r#""thinking":"x""#, Class::Reasoning, Content::Reasoning),
+        (
+            r#""reasoning_details":[{"type":"reasoning.text","text":"x"}]"#,
+            Class::Reasoning,
+            Content::Reasoning,
+        ),
+        (
+            r#""content":"","thinking_blocks":[{"type":"thinking","thinking":"x","signature":null}]"#,
+            Class::Reasoning,
+            Content::Reasoning,
+        ),
+        (
+            r#""provider_specific_fields":{"reasoning_content":"x"},"content":"""#,
+            Class::Reasoning,
+            Content::Reasoning,
+        ),
+        // Google's flag, in whatever order.
+        (
+            r#""content":"x","extra_content":{"google":{"thought":true}}"#,
+            Class::Reasoning,
+            Content::Reasoning,
+        ),
+        (
+            r#""extra_content":{"google":{"thought":true}},"content":"x""#,
+            Class::Reasoning,
+            Content::Reasoning,
+        ),
+        (
+            r#""content":"x","extra_content":{"google":{"thought":false}}"#,
+            Class::Token,
+            Content::Token,
+        ),
+        // The client must send it back, so it is critical.
         (
             r#""reasoning_opaque":"gAAA""#,
-            Class::Reasoning,
+            Class::Structure,
             Content::Reasoning,
         ),
         (

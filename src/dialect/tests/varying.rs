@@ -3,7 +3,7 @@
 use super::*;
 
 /// Events with a varying member at `@` and an id of the text at `#`.
-const EVENTS: [(Dialect, &str); 13] = [
+const EVENTS: [(Dialect, &str); 21] = [
     (
         Dialect::OpenAiChat,
         r##"data: {"id":"c@","elapsed":0.@,"tick":"@","choices":[{"index":#,"salt":@,"delta":{"content":"a"}}]}"##,
@@ -56,6 +56,39 @@ const EVENTS: [(Dialect, &str); 13] = [
         Dialect::LangServe,
         r##"data: {"event":"on_chat_model_stream","run_id":"#","data":{"chunk":{"type":"AIMessageChunk","id":"m@","content":"a"}}}"##,
     ),
+    // In the answer itself, and beside constants of any kind.
+    (
+        Dialect::OpenAiChat,
+        r##"data: {"choices":[{"index":#,"seen":{"a":[1]},"delta":{"channel":"final","content":"a","padding":"@","salt":"x@","tick":@,"extra_content":{"google":{"thought":true}}}}]}"##,
+    ),
+    (
+        Dialect::OpenAiChat,
+        r##"data: {"choices":[{"index":#,"delta":{"reasoning":"a","reasoning_details":[{"type":"reasoning.text","text":"a","index":0}],"tick":@}}]}"##,
+    ),
+    (
+        Dialect::OpenAiChat,
+        r##"data: {"choices":[{"index":#,"delta":{"thinking_blocks":[{"type":"thinking","thinking":"a","signature":null}],"reasoning_content":"a","provider_specific_fields":{"thinking_blocks":[{"type":"thinking","thinking":"a","signature":null}]},"tick":@}}]}"##,
+    ),
+    (
+        Dialect::Anthropic,
+        r##"data: {"type":"content_block_delta","index":#,"seen":{"a":[1]},"delta":{"type":"text_delta","text":"a","p":"@","seen":[1]}}"##,
+    ),
+    (
+        Dialect::Ollama,
+        r##"data: {"model":"#","created_at":"2026-11-30T11:30:00.@","message":{"role":"assistant","content":"a","p":"@","salt":"x@","seen":{"a":1}},"seen":[1],"done":false}"##,
+    ),
+    (
+        Dialect::Cohere,
+        r##"data: {"type":"content-delta","index":#,"delta":{"message":{"content":{"text":"a","salt":"x@","seen":[1]},"p":"@"}},"logprobs":{"text":"a","token_ids":[@],"logprobs":[-0.1]}}"##,
+    ),
+    (
+        Dialect::Tgi,
+        r##"data: {"index":@,"token":{"id":@,"text":"a","logprob":-0.@,"special":false,"salt":"x@","seen":[1]},"top_tokens":[{"id":@,"text":"b"}],"model":"#","generated_text":null,"details":null}"##,
+    ),
+    (
+        Dialect::AgUi,
+        r##"data: {"type":"TEXT_MESSAGE_CONTENT","messageId":"#","delta":"a","rawEvent":{"x":@}}"##,
+    ),
 ];
 
 fn keys(dialect: Dialect, template: &str, values: impl Iterator<Item = (u64, u64)>) -> Vec<u64> {
@@ -104,6 +137,23 @@ fn the_id_of_a_text_does() {
         let keys = keys(dialect, template, (0..40).map(|at| (1 + at % 2, at)));
         let apart = keys.windows(2).all(|pair| pair[0] != pair[1]);
         assert!(apart, "{dialect} {template}");
+    }
+}
+
+#[test]
+fn another_text_in_a_delta_is_not_taken_for_a_random_string() {
+    let mut classifier = Classifier::new(Dialect::OpenAiChat);
+    let mut last = None;
+    for first in 'a'..='f' {
+        for second in 'a'..='z' {
+            let json = format!(
+                r#"{{"choices":[{{"delta":{{"content":"x","translation":"{first}{second}"}}}}]}}"#
+            );
+            let merge = classifier.classify(&block(&json), &mut None).merge;
+            let key = merge.map(|merge| merge.key);
+            assert!(key.is_some() && key != last, "{json}");
+            last = key;
+        }
     }
 }
 

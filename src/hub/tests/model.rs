@@ -32,6 +32,7 @@ impl Said {
                     text: span,
                     keep: Keep::First,
                     lists: false,
+                    copies: 0,
                 }),
                 ..Event::bare(Class::Token)
             }

@@ -80,15 +80,31 @@ impl OpenAiChat {
                 .map(|name| word(delta, &[name]))
                 .find(|text| !text.is_empty())
         };
-        if let Some(text) = said(&["reasoning_content", "reasoning"]) {
+        if let Some(text) = said(&[
+            "reasoning_content",
+            "reasoning",
+            "reasoning_text",
+            "thinking",
+        ]) {
             parts(Part::Reasoning {
                 msg: (&msg).into(),
                 text: text.into(),
             });
         }
+        // Google's flag.
+        let flag = at(delta, &["extra_content", "google", "thought"]);
+        let is_thought = flag.is_some_and(|flag| flag == b"true");
         for name in ["content", "refusal", "text"] {
             let text = word(delta, &[name]);
-            if !text.is_empty() {
+            if text.is_empty() {
+                continue;
+            }
+            if is_thought && name == "content" {
+                parts(Part::Reasoning {
+                    msg: (&msg).into(),
+                    text: text.into(),
+                });
+            } else {
                 parts(Part::Text {
                     msg: (&msg).into(),
                     text: text.into(),

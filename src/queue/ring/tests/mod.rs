@@ -37,6 +37,7 @@ fn token(key: u64, text: &str) -> (Vec<u8>, Event) {
         text: span,
         keep: Keep::First,
         lists: false,
+        copies: 0,
     });
     (
         block,

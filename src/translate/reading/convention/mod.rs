@@ -39,6 +39,8 @@ impl Reading for Convention {
         match event.class {
             Class::Heartbeat => return,
             Class::Reasoning | Class::Token => return self.piece(frame, event, parts),
+            // A piece with citations.
+            Class::Structure if event.text.is_some() => return self.piece(frame, event, parts),
             _ => {}
         }
         let kind = normal(kind(frame));

@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hasher};
 
 use super::Convention;
 use super::fields::{Fields, TEXTS, plain};
-use crate::event::{Class, Event};
+use crate::event::{Content, Event};
 use crate::translate::part::{Part, Text};
 use crate::translate::raw::{elements, id, is_object, member, string, word};
 use crate::translate::reading::shared::{remember, unknown};
@@ -66,7 +66,7 @@ impl Convention {
                 .unwrap_or_default(),
         };
         let msg = author.into();
-        parts(if event.class == Class::Reasoning {
+        parts(if event.content == Content::Reasoning {
             Part::Reasoning { msg, text }
         } else {
             (self.said, self.in_pieces) = (true, true);

@@ -1,5 +1,7 @@
 //! Reads one chunk: which texts, calls and counts it has, and what stands beside them.
 
+mod details;
+
 use std::ops::Range;
 
 use crate::dialect::beside::Beside;
@@ -21,6 +23,17 @@ pub(super) const fn bit(choice: u64) -> u64 {
     1 << if choice < 63 { choice } else { 63 }
 }
 
+/// The rarer names of a thought that is a string.
+const THOUGHTS: [&[u8]; 7] = [
+    b"reasoningContent",
+    b"reasoningText",
+    b"reasoning_summary",
+    b"think",
+    b"thinking",
+    b"thinking_content",
+    b"thought",
+];
+
 /// A member that carries text.
 #[derive(Clone, Copy, Debug, Hash)]
 pub(super) enum Field {
@@ -33,6 +46,8 @@ pub(super) enum Field {
     Refusal,
     Text,
     Thinking,
+    /// A thought under one of the rarer names: the name is among what must be equal.
+    Thought,
 }
 
 /// The contents of one chunk.
@@ -56,6 +71,13 @@ pub(super) struct Chunk {
     pub(super) texts: usize,
     /// The text of a thought among the parts of a content array.
     pub(super) thought: Option<Range<usize>>,
+    /// In how many further members the chunk has the text of its thought.
+    pub(super) copies: u8,
+    /// The text in the details of a thought, and in how many places it is there.
+    detail: Option<Range<usize>>,
+    detail_count: u8,
+    /// Whether the content is a thought (Google).
+    thinks: bool,
     pub(super) content: Content,
     pub(super) role: bool,
     pub(super) tool: bool,
@@ -113,6 +135,12 @@ impl Chunk {
             Some(())
         })?;
         reader.end()?;
+        if chunk.detail_count > 0 {
+            chunk.settle_details(data);
+        }
+        if chunk.thinks {
+            chunk.settle_thought();
+        }
         is_object.then_some(chunk)
     }
 
@@ -129,7 +157,7 @@ impl Chunk {
                 // Azure's verdicts, on every chunk.
                 b"content_filter_results" => self.beside.same(key, reader.raw()?),
                 key if LISTS.contains(&key) => self.lists |= reader.says_something()?,
-                _ => self.crowded |= !self.beside.scalar(key, reader.raw()?),
+                _ => self.beside.inner(key, reader.raw()?),
             }
             Some(())
         })?;
@@ -155,12 +183,11 @@ impl Chunk {
             }
             // Copilot's names; the second one is encrypted.
             b"reasoning_text" => self.text(reader, Field::ReasoningText, Content::Reasoning)?,
-            b"reasoning_details" | b"reasoning_opaque" => {
-                if reader.says_something()? {
-                    self.crowded = true;
-                    self.adds(Content::Reasoning);
-                }
-            }
+            b"reasoning_opaque" => self.sealed(reader)?,
+            b"reasoning_details" | b"thinking_blocks" => self.details(reader, key)?,
+            // LiteLLM repeats there what it found in the provider's own format.
+            b"provider_specific_fields" => self.provider_fields(reader, key)?,
+            b"extra_content" => self.extra(reader, key)?,
             b"tool_calls" => {
                 let calls = reader.array(|reader, _| self.tool_call(reader))?;
                 self.tool |= calls > 0;
@@ -173,11 +200,16 @@ impl Chunk {
                 self.tool |= is_call;
                 self.calls += usize::from(is_call);
             }
-            // Padding of random length.
-            b"nonce" | b"obfuscation" | b"p" => reader.skip()?,
             b"audio" => self.strange |= reader.says_something()?,
             b"annotations" | b"images" => self.annotated |= reader.says_something()?,
-            _ => self.crowded |= reader.says_something()?,
+            _ if THOUGHTS.contains(&key) && reader.kind()? == Kind::String => {
+                if reader.clone().says_something()? {
+                    self.beside.tag(text::key(key));
+                }
+                self.text(reader, Field::Thought, Content::Reasoning)?;
+            }
+            // Such as Groq's channel, and padding of random length.
+            _ => self.beside.inner(key, reader.raw()?),
         }
         Some(())
     }
@@ -247,6 +279,16 @@ impl Chunk {
         }
         let range = reader.string()?.unwrap_or_default();
         if !range.is_empty() {
+            if let Some((_, known)) = &self.text
+                && content == Content::Reasoning
+                && self.content == content
+                && reader.is_same(known.clone(), range.clone())
+            {
+                // The same thought under another name (vLLM).
+                self.beside.tag(text::key(field));
+                self.copies = self.copies.saturating_add(1);
+                return Some(());
+            }
             self.text = Some((field, range));
             self.texts += 1;
             self.adds(content);
@@ -278,7 +320,11 @@ impl Chunk {
                 b"type" => known = matches!(reader.word()?, b"text" | b"thinking"),
                 b"text" if reader.kind()? == Kind::String => text = reader.string()?,
                 b"thinking" => self.thought(reader)?,
-                _ => self.crowded |= reader.says_something()?,
+                _ => {
+                    let raw = reader.raw()?;
+                    self.crowded |= reader::says_something(raw);
+                    self.beside.needs(key, raw);
+                }
             }
             Some(())
         })?;
