@@ -5,6 +5,7 @@
     reason = "test code: a broken step must stop the test"
 )]
 
+mod agents;
 mod cases;
 
 use std::sync::Arc;
@@ -139,29 +140,118 @@ fn every_choice_needs_its_finish_reason() {
     assert_eq!(stand(hint, &[&both, &together]).clean, Verdict::Complete);
 }
 
-#[test]
-fn a_run_that_waits_for_its_tool_may_end_with_its_input_and_not_with_silence() {
+/// One response of a run of the OpenAI Agents SDK that calls this function.
+fn calling(function: &str) -> String {
     let raw = |kind: &str, rest: &str| {
         data(&format!(
-            r#"{{"data":{{"type":"response.{kind}"{rest}}},"type":"raw_response_event"}}"#
+            r#"{{"data":{{"type":"response.{kind}",{rest}}},"type":"raw_response_event"}}"#
         ))
     };
-    let blocks = [
-        raw("created", r#","response":{"id":"r1"}"#),
+    [
+        raw("created", r#""response":{"id":"r1"}"#),
         raw(
             "output_item.done",
-            r#","item":{"type":"function_call","id":"f"}"#,
+            &format!(r#""item":{{"type":"function_call","id":"f","name":"{function}"}}"#),
         ),
-        raw("completed", r#","response":{"id":"r1"}"#),
-    ];
-    let blocks: Vec<&str> = blocks.iter().map(String::as_str).collect();
+        raw("completed", r#""response":{"id":"r1"}"#),
+    ]
+    .concat()
+}
+
+#[test]
+fn a_run_that_waits_may_end_with_its_input_and_not_with_silence() {
+    let item = |name: &str| {
+        data(&format!(
+            r#"{{"type":"run_item_stream_event","name":"{name}","item":{{}}}}"#
+        ))
+    };
+    let mastra = |kind: &str| {
+        data(&format!(
+            r#"{{"type":"{kind}","payload":{{}},"from":"AGENT","runId":"r"}}"#
+        ))
+    };
+    let dify = |word: &str| {
+        data(&format!(
+            r#"{{"event":"{word}","message_id":"m","audio":""}}"#
+        ))
+    };
+    let adk = r#"{"invocationId":"i","author":"one","actions":{"stateDelta":{"k":1}}}"#;
+    for (dialect, blocks) in [
+        (Dialect::OpenAiResponses, vec![calling("wx")]),
+        (
+            Dialect::OpenAiResponses,
+            vec![calling("wx"), item("tool_called"), item("tool_output")],
+        ),
+        // Authorization is given elsewhere, and the task goes on.
+        (Dialect::A2a, vec![agents::status("AUTH_REQUIRED")]),
+        (
+            Dialect::A2a,
+            vec![agents::old_status("input-required", false)],
+        ),
+        // An agent in a workflow has ended.
+        (
+            Dialect::Mastra,
+            vec![mastra("workflow-start"), mastra("finish")],
+        ),
+        (Dialect::Mastra, vec![mastra("tool-call-approval")]),
+        // The audio follows the text.
+        (
+            Dialect::Dify,
+            vec![dify("message_end"), dify("tts_message")],
+        ),
+        // The first event of an agent, before the model is called.
+        (Dialect::Adk, vec![data(adk)]),
+        (
+            Dialect::Mcp,
+            vec![data(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#)],
+        ),
+    ] {
+        let blocks: Vec<&str> = blocks.iter().map(String::as_str).collect();
+        let waiting = stand(Some(dialect), &blocks);
+        let may_end = Some(Terminal::MayEndWithInput);
+        assert_eq!(waiting.possible, may_end, "{blocks:?}");
+        assert_eq!(waiting.clean, Verdict::Complete, "{blocks:?}");
+    }
+}
+
+/// The agent that took over has not said a word.
+#[test]
+fn a_run_that_was_handed_over_goes_on() {
     let hint = Some(Dialect::OpenAiResponses);
-    let waiting = stand(hint, &blocks);
-    assert_eq!(waiting.possible, Some(Terminal::MayEndWithInput));
-    assert_eq!(waiting.clean, Verdict::Complete);
-    let output = data(r#"{"type":"run_item_stream_event","name":"tool_output","item":{}}"#);
-    let ended = stand(hint, &[&blocks[..], &[&output]].concat());
-    assert_eq!(ended.clean, Verdict::Complete);
+    let requested = data(r#"{"type":"run_item_stream_event","name":"handoff_requested"}"#);
+    let taken = data(r#"{"type":"agent_updated_stream_event","new_agent":{"name":"b"}}"#);
+    let (handed, called) = (calling("transfer_to_b"), calling("wx"));
+    for blocks in [
+        vec![&*handed],
+        vec![&*handed, &*requested],
+        vec![&*handed, &*taken],
+        vec![&*called, &*requested],
+        vec![&*called, &*taken],
+    ] {
+        let open = stand(hint, &blocks);
+        assert_eq!(open.possible, None, "{blocks:?}");
+        assert_eq!(open.clean, Verdict::Truncated, "{blocks:?}");
+    }
+    let spoken = calling("wx").replace("function_call", "message");
+    let ended = stand(hint, &[&*handed, &*requested, &*taken, &*spoken]);
+    assert_eq!(ended.possible, Some(Terminal::MayEnd));
+}
+
+/// Conventions need no end: a clean end of the body is a good one, but silence is none after a step has begun.
+#[test]
+fn a_step_of_a_convention_takes_its_end_back() {
+    let event = |word: &str| data(&format!(r#"{{"type":"{word}","content":"a"}}"#));
+    let possible = |word: &str| {
+        let blocks = [event("token"), event("done"), event(word)];
+        let blocks: Vec<&str> = blocks.iter().map(String::as_str).collect();
+        stand(Some(Dialect::Convention), &blocks).possible
+    };
+    for word in ["agent_start", "node_start", "start", "step", "step_started"] {
+        assert_eq!(possible(word), None, "{word}");
+    }
+    for word in ["agent_end", "metadata", "node_end", "status", "usage"] {
+        assert_eq!(possible(word), Some(Terminal::MayEnd), "{word}");
+    }
 }
 
 #[test]
