@@ -140,6 +140,34 @@ fn every_choice_needs_its_finish_reason() {
     assert_eq!(stand(hint, &[&both, &together]).clean, Verdict::Complete);
 }
 
+/// An agent forwards the chunks of all of its calls of the model.
+#[test]
+fn another_completion_takes_the_end_of_the_first_one_back() {
+    let chunk = |id: &str, delta: &str, rest: &str| {
+        data(&format!(
+            r#"{{"id":"{id}","object":"chat.completion.chunk","choices":[{{"index":0,"delta":{delta},{rest}}}"#
+        ))
+    };
+    const GOES_ON: &str = r#""finish_reason":null}]"#;
+    const STOPS: &str = r#""finish_reason":"stop"}]"#;
+    const COUNTS: &str = r#""finish_reason":null}],"usage":{"completion_tokens":1}"#;
+    const ROLE: &str = r#"{"role":"assistant","content":""}"#;
+    let possible = |ids: [&str; 3], rest: &str| {
+        let blocks = [
+            chunk(ids[0], r#"{"role":"assistant","content":"a"}"#, GOES_ON),
+            chunk(ids[1], "{}", STOPS),
+            chunk(ids[2], ROLE, rest),
+        ];
+        let blocks: Vec<&str> = blocks.iter().map(String::as_str).collect();
+        stand(Some(Dialect::OpenAiChat), &blocks).possible
+    };
+    let ended = Some(Terminal::MayEnd);
+    assert_eq!(possible(["x", "x", "y"], GOES_ON), None);
+    assert_eq!(possible(["x", "x", "x"], GOES_ON), ended, "a role again");
+    assert_eq!(possible(["x", "x", "y"], COUNTS), ended, "the counts");
+    assert_eq!(possible(["x", "y", "z"], GOES_ON), ended, "an id each");
+}
+
 /// One response of a run of the OpenAI Agents SDK that calls this function.
 fn calling(function: &str) -> String {
     let raw = |kind: &str, rest: &str| {
