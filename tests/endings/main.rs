@@ -143,15 +143,15 @@ fn every_choice_needs_its_finish_reason() {
 /// An agent forwards the chunks of all of its calls of the model.
 #[test]
 fn another_completion_takes_the_end_of_the_first_one_back() {
+    const GOES_ON: &str = r#""finish_reason":null}]"#;
+    const STOPS: &str = r#""finish_reason":"stop"}]"#;
+    const COUNTS: &str = r#""finish_reason":null}],"usage":{"completion_tokens":1}"#;
+    const ROLE: &str = r#"{"role":"assistant","content":""}"#;
     let chunk = |id: &str, delta: &str, rest: &str| {
         data(&format!(
             r#"{{"id":"{id}","object":"chat.completion.chunk","choices":[{{"index":0,"delta":{delta},{rest}}}"#
         ))
     };
-    const GOES_ON: &str = r#""finish_reason":null}]"#;
-    const STOPS: &str = r#""finish_reason":"stop"}]"#;
-    const COUNTS: &str = r#""finish_reason":null}],"usage":{"completion_tokens":1}"#;
-    const ROLE: &str = r#"{"role":"assistant","content":""}"#;
     let possible = |ids: [&str; 3], rest: &str| {
         let blocks = [
             chunk(ids[0], r#"{"role":"assistant","content":"a"}"#, GOES_ON),

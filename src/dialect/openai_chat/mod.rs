@@ -120,12 +120,12 @@ impl State {
     /// Notes the id of a chunk in which a choice begins, or in which one finishes.
     #[inline(never)]
     fn note_completion(&mut self, data: &[u8], finishes: bool) {
-        if !finishes {
-            if self.begun == 0 {
-                self.completion = completion(data);
+        if finishes {
+            if self.begun == 0 || completion(data) != self.completion {
+                self.completion = 0;
             }
-        } else if self.begun == 0 || completion(data) != self.completion {
-            self.completion = 0;
+        } else if self.begun == 0 {
+            self.completion = completion(data);
         }
     }
 
