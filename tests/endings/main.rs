@@ -299,6 +299,50 @@ fn a_failure_is_no_good_end_whatever_follows() {
     }
 }
 
+/// A failure may be followed by another attempt, which is waited for. It stays a failure until another end is reached.
+#[test]
+fn what_begins_after_a_failure_is_waited_for() {
+    let ag_ui = |kind: &str| {
+        data(&format!(
+            r#"{{"type":"{kind}","threadId":"t","runId":"r"}}"#
+        ))
+    };
+    let convention = |kind: &str| data(&format!(r#"{{"type":"{kind}","content":"a"}}"#));
+    for (dialect, failure, more, end) in [
+        (
+            Dialect::AgUi,
+            ag_ui("RUN_ERROR"),
+            ag_ui("RUN_STARTED"),
+            ag_ui("RUN_FINISHED"),
+        ),
+        (
+            Dialect::A2a,
+            agents::status("FAILED"),
+            agents::status("WORKING"),
+            agents::status("COMPLETED"),
+        ),
+        (
+            Dialect::Convention,
+            convention("error"),
+            convention("token"),
+            convention("done"),
+        ),
+    ] {
+        let hint = Some(dialect);
+        let failed = stand(hint, &[&failure]);
+        assert_eq!(failed.possible, Some(Terminal::MayFail), "{dialect}");
+        assert_eq!(stand(hint, &[&failure, &more]).possible, None, "{dialect}");
+        let mut pipeline = Pipeline::new(&settings(hint));
+        let mut sink = |_: &[u8], _: &Event| {};
+        let blocks = [&*failure, &*more].concat();
+        pipeline.feed(blocks.as_bytes(), &mut sink).unwrap();
+        pipeline.finish(InputEnd::Clean, &mut sink);
+        assert_eq!(pipeline.terminal(), Some(Terminal::Error), "{dialect}");
+        let ended = stand(hint, &[&failure, &more, &end]);
+        assert_eq!(ended.possible, Some(Terminal::MayEnd), "{dialect}");
+    }
+}
+
 /// The last token ends a stream at once, also if the body then breaks.
 #[test]
 fn the_last_token_of_tgi_is_the_end() {
