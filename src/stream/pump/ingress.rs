@@ -318,10 +318,12 @@ impl Intake {
 
     /// Returns how the stream ends if the upstream now stays silent, provided that it may have said its last word. After
     /// a [`Terminal::MayEndWithInput`] silence proves nothing, however long it is.
-    pub(super) const fn possible_end(&self) -> Option<End> {
+    pub(super) fn possible_end(&self) -> Option<End> {
         match self.pipeline.may_end() {
             Some(Terminal::MayEnd) => Some(End::Finished),
             Some(Terminal::MayFail) => Some(End::UpstreamError),
+            // The client was told a failure, and is told nothing that follows.
+            _ if self.has_ended_translation() => Some(End::UpstreamError),
             _ => None,
         }
     }
