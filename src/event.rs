@@ -113,10 +113,10 @@ pub enum Terminal {
     /// An error reported by the upstream, after which its dialect allows further events. From here on, the end of
     /// the input is the end of a failed stream.
     MayFail,
-    /// Something begins after a possible end, such as another run or another choice: the end of input would truncate
-    /// it. An event with text, reasoning or a tool call does the same without saying so.
+    /// Something begins, such as a message, a step, a run or another agent: after a possible end, the end of input would
+    /// truncate it. An event with text, reasoning or a tool call does the same without saying so.
     Reopens,
-    /// Any event may be the last: the end of input is a good end, but silence proves nothing.
+    /// The event may be the last: the end of input is a good end, but silence proves nothing, however long it is.
     MayEndWithInput,
 }
 

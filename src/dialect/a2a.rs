@@ -1,6 +1,10 @@
 //! A2A streaming: JSON-RPC responses in SSE blocks, or only their results (the REST binding).
 //!
 //! Version 1.0 identifies the type of a result by its only member, version 0.3 by `kind`.
+//!
+//! A stream closes when its task is over. Where the task waits for the user, the specification leaves open whether it
+//! closes, and the servers differ: it is not over until the body says so if the task waits for an authorization, which
+//! is given elsewhere and then goes on in the same stream, or if a status says `"final": false` (0.3).
 
 use std::ops::Range;
 
@@ -152,6 +156,7 @@ fn event(frame: &Frame<'_>, seen: &mut Seen, payload: Payload, fields: &Fields<'
                 text: text.and_then(|range| frame.in_block(range)),
                 ..of(Class::State, content)
             }
+            .ending(Terminal::Reopens)
             .in_lane(text::key((fields.task, fields.artifact)))
         }
         Payload::Artifact => match fields.text.clone() {
@@ -162,25 +167,27 @@ fn event(frame: &Frame<'_>, seen: &mut Seen, payload: Payload, fields: &Fields<'
                 text::joining(event, Keep::Last, key)
             }
             // Files, data, or several texts.
-            _ => of(Class::State, Content::Other),
+            _ => of(Class::State, Content::Other).ending(Terminal::Reopens),
         },
         // A stream of this kind has exactly one message, which is the whole answer.
         Payload::Message => of(Class::Structure, Content::Token).ending(Terminal::MayEnd),
-        Payload::Status => match fields.progress {
+        Payload::Status => {
+            let class = match fields.progress {
+                Progress::Unknown | Progress::Working => Class::State,
+                Progress::Failed => Class::Error,
+                Progress::Asks | Progress::Waits | Progress::Over => Class::Finish,
+            };
             // Its message may be the text of the answer.
-            Progress::Working => of(Class::State, Content::Other),
-            Progress::Failed => of(Class::Error, Content::Other).ending(Terminal::MayFail),
-            Progress::Over => of(Class::Finish, Content::Other).ending(Terminal::MayEnd),
-        },
-        // A snapshot of the task. If the task is already over, nothing more may follow.
-        Payload::Task => {
-            let task = of(Class::Structure, Content::None);
-            match fields.progress {
-                Progress::Working => task,
-                Progress::Failed => task.ending(Terminal::MayFail),
-                Progress::Over => task.ending(Terminal::MayEnd),
+            Event {
+                terminal: fields.progress.terminal(),
+                ..of(class, Content::Other)
             }
         }
+        // A snapshot of the task. If the task is already over, nothing more may follow.
+        Payload::Task => Event {
+            terminal: fields.progress.terminal(),
+            ..of(Class::Structure, Content::None)
+        },
     }
 }
 
@@ -208,10 +215,17 @@ impl Payload {
 /// The progress of a task.
 #[derive(Clone, Copy, Debug, Default)]
 enum Progress {
+    /// There is no state, or an unknown one.
     #[default]
+    Unknown,
+    /// The task was submitted, or the agent works on it.
     Working,
     Failed,
-    /// The task is completed, cancelled, or waiting for the user.
+    /// The task waits for input of the user, which is another request.
+    Asks,
+    /// The task waits for something that is not a request, and then goes on in the same stream.
+    Waits,
+    /// The task is completed or cancelled, or its last event has come.
     Over,
 }
 
@@ -221,10 +235,33 @@ impl Progress {
         let word = state.strip_prefix(b"TASK_STATE_").unwrap_or(state);
         match &*word.to_ascii_lowercase() {
             b"failed" | b"rejected" => Self::Failed,
-            b"completed" | b"canceled" | b"cancelled" | b"input_required" | b"input-required"
-            | b"auth_required" | b"auth-required" => Self::Over,
-            _ => Self::Working,
+            b"completed" | b"canceled" | b"cancelled" => Self::Over,
+            b"input_required" | b"input-required" => Self::Asks,
+            b"auth_required" | b"auth-required" => Self::Waits,
+            b"submitted" | b"working" => Self::Working,
+            _ => Self::Unknown,
         }
+    }
+
+    /// Returns the progress if the event says whether it is the last one (0.3).
+    const fn with_final(self, is_final: bool) -> Self {
+        match (self, is_final) {
+            (Self::Failed, _) => Self::Failed,
+            (_, true) => Self::Over,
+            (Self::Asks, false) => Self::Waits,
+            (other, false) => other,
+        }
+    }
+
+    /// Returns what the progress means for the end of the stream.
+    const fn terminal(self) -> Option<Terminal> {
+        Some(match self {
+            Self::Unknown => return None,
+            Self::Working => Terminal::Reopens,
+            Self::Failed => Terminal::MayFail,
+            Self::Asks | Self::Over => Terminal::MayEnd,
+            Self::Waits => Terminal::MayEndWithInput,
+        })
     }
 }
 
@@ -238,7 +275,8 @@ struct Fields<'a> {
     /// Whether there are members outside `result`, as in the REST binding.
     bare: bool,
     progress: Progress,
-    is_final: bool,
+    /// Whether the event says that it is the last one, or that it is not.
+    is_final: Option<bool>,
     append: bool,
     last: bool,
     task: &'a [u8],
@@ -277,8 +315,8 @@ impl<'a> Fields<'a> {
             Some(())
         })?;
         reader.end()?;
-        if fields.is_final && matches!(fields.progress, Progress::Working) {
-            fields.progress = Progress::Over;
+        if let Some(is_final) = fields.is_final {
+            fields.progress = fields.progress.with_final(is_final);
         }
         is_object.then_some(fields)
     }
@@ -312,7 +350,7 @@ impl<'a> Fields<'a> {
                 let raw = reader.raw()?;
                 let is_true = Reader::new(raw).truthy()?;
                 match key {
-                    b"final" => self.is_final = is_true,
+                    b"final" => self.is_final = Some(is_true),
                     b"append" => self.append = is_true,
                     _ => self.last = is_true,
                 }

@@ -3,12 +3,13 @@
 //! Partial events carry the text; then one without `partial` repeats all of it. The stream may end
 //! after an event that ADK itself considers a final response: one that is not partial and has
 //! neither a tool call nor the result of one, or one with a long-running call. A result that escalates
-//! ends its agent, and with it possibly the run.
+//! ends its agent, and with it possibly the run. An event that only changes the state, or says that an agent begins or
+//! ends, is no response, although it passes that rule.
 
 use super::beside::{Beside, Seen};
 use super::object::Object;
 use super::parts::{self, Parts};
-use super::reader::Reader;
+use super::reader::{self, Reader};
 use super::spec::{
     self, DialectSpec, ErrorContext, Failure, GenAi, HideFacts, PLAIN, Parser, Sign,
 };
@@ -44,6 +45,8 @@ struct State {
     /// The agents whose partial events carried text since their last whole event. Their next whole event
     /// then only repeats it.
     streamed: Vec<u64>,
+    /// Whether the last event that was more than the action of an agent was a final one.
+    over: bool,
     /// The number of whole events so far. Each ends one model call, whose token counts it and its
     /// partial events state.
     wholes: u64,
@@ -106,7 +109,7 @@ impl State {
                 parts.content
             },
             usage,
-            terminal: is_final.then_some(Terminal::MayEnd),
+            terminal: self.end(step, is_final),
             // Agents that run in parallel write one text each, and a whole event ends a call of the model.
             lane: step.author,
             texts_over: if step.partial {
@@ -132,6 +135,28 @@ impl State {
         let key = text::key((is_thought, event.usage.is_some(), step.author, beside));
         text::joining(event, Keep::Last, key)
     }
+
+    /// Returns what an event means for the end of the stream; `is_final`: by the rule of ADK. An event without content
+    /// is final by that rule, although most are notes of an agent, before its first word or after its last one.
+    const fn end(&mut self, step: &Step, is_final: bool) -> Option<Terminal> {
+        if !step.only_acts() {
+            self.over = is_final;
+            return if is_final {
+                Some(Terminal::MayEnd)
+            } else {
+                None
+            };
+        }
+        if step.begins {
+            self.over = false;
+            return Some(Terminal::Reopens);
+        }
+        if self.over {
+            None
+        } else {
+            Some(Terminal::MayEndWithInput)
+        }
+    }
 }
 
 /// The contents of one event.
@@ -146,6 +171,12 @@ struct Step {
     /// Whether the event has a long-running tool call, a result that the model is not to summarise, or one that
     /// ends its agent (`escalate`).
     runs_on: bool,
+    /// Whether the event says why the model stopped.
+    stops: bool,
+    /// Whether there is an action: a change of the state, an agent that begins or ends, ...
+    acts: bool,
+    /// Whether an agent of a workflow begins or goes on, which its state shows.
+    begins: bool,
     /// A hash of the agent that speaks, and of its branch and its run.
     author: u64,
     /// What must be equal before two events are merged.
@@ -176,11 +207,20 @@ impl Step {
                                 step.runs_on |= reader.truthy()?;
                             }
                             _ => {
-                                step.beside.needs(key, reader.raw()?);
+                                let raw = reader.raw()?;
+                                let says = reader::says_something(raw);
+                                step.acts |= says;
+                                step.begins |= says && key == b"agentState";
+                                step.beside.needs(key, raw);
                             }
                         }
                         Some(())
                     })?;
+                }
+                b"finishReason" | b"turnComplete" => {
+                    let raw = reader.raw()?;
+                    step.stops |= reader::says_something(raw);
+                    step.beside.add(key, raw);
                 }
                 b"usageMetadata" if reader.kind()? == Kind::Object => {
                     step.usage = parts::usage(reader)?;
@@ -202,6 +242,12 @@ impl Step {
         })?;
         reader.end()?;
         is_object.then_some(step)
+    }
+
+    /// Reports whether the event is an action and nothing else.
+    const fn only_acts(&self) -> bool {
+        let says_more = self.partial || self.runs_on || self.stops || self.parts.count > 0;
+        self.acts && !says_more
     }
 
     /// Notes a member that says who speaks. The sum does not depend on the members' order.

@@ -142,10 +142,18 @@ impl Parser for State {
             }
             b"STATE_DELTA" | b"ACTIVITY_DELTA" => of(Class::State, Content::Other),
             b"CUSTOM" | b"RAW" => of(Class::Opaque, Content::Other).on(Side::Application),
-            kind if is_bracket(kind) && kind.starts_with(b"TEXT_") => {
-                Event::bare(Class::Structure).in_lane(text::key(fields.message))
+            kind if is_bracket(kind) => {
+                let event = Event {
+                    // Another message or thought begins, even if its run has ended.
+                    terminal: kind.ends_with(b"START").then_some(Terminal::Reopens),
+                    ..Event::bare(Class::Structure)
+                };
+                if kind.starts_with(b"TEXT_") {
+                    event.in_lane(text::key(fields.message))
+                } else {
+                    event.on(Side::Reasoning)
+                }
             }
-            kind if is_bracket(kind) => Event::bare(Class::Structure).on(Side::Reasoning),
             _ => return None,
         })
     }
@@ -173,6 +181,7 @@ impl State {
             side,
             // A message that opens this way closes the one before it.
             texts_over: TextsOver::All,
+            terminal: Some(Terminal::Reopens),
             ..event
         }
     }

@@ -92,7 +92,9 @@ impl Parser for State {
                 content: Content::Other,
                 ..Event::bare(Class::Structure)
             },
-            b"message-start" | b"citation-end" | b"debug" => Event::bare(Class::Structure),
+            // Of another call of the model, if one has ended.
+            b"message-start" => Event::bare(Class::Structure).ending(Terminal::Reopens),
+            b"citation-end" | b"debug" => Event::bare(Class::Structure),
             b"message-end" => self.message_end(&message),
             _ => return None,
         })
@@ -121,6 +123,7 @@ impl State {
             content,
             ..Event::bare(Class::Structure)
         }
+        .ending(Terminal::Reopens)
         .in_lane(lane)
         .on(side)
     }

@@ -161,9 +161,12 @@ fn event(frame: &Frame<'_>, meaning: Meaning, fields: Fields<'_>) -> Event {
         // The application shows it, and may wait for it.
         Meaning::Status => of(Class::State, Content::Other),
         // What the model writes after the step or the tool is another text.
-        Meaning::Step => of(Class::State, Content::Other)
-            .in_lane(fields.author)
-            .with_texts_over(TextsOver::InLane),
+        Meaning::Step | Meaning::StepEnd => Event {
+            terminal: (meaning == Meaning::Step).then_some(Terminal::Reopens),
+            ..of(Class::State, Content::Other)
+        }
+        .in_lane(fields.author)
+        .with_texts_over(TextsOver::InLane),
         Meaning::Tool => of(Class::Tool, Content::Tool)
             .in_lane(fields.author)
             .with_texts_over(TextsOver::InLane),
@@ -211,8 +214,10 @@ enum Meaning {
     Reasoning,
     State,
     Status,
-    /// A step, a node or an agent begins or ends.
+    /// There is a step, a node or an agent, or it begins.
     Step,
+    /// A step, a node or an agent ends.
+    StepEnd,
     Token,
     Tool,
     Usage,
@@ -241,8 +246,10 @@ fn meaning(word: &[u8]) -> Option<Meaning> {
         b"tool" | b"tool_call" | b"tool_start" | b"tool_use" | b"tool_args" | b"tool_end"
         | b"tool_result" | b"tool_output" | b"tool_error" | b"tool_complete" | b"action"
         | b"observation" | b"function_call" => Meaning::Tool,
-        b"node" | b"node_start" | b"node_end" | b"step" | b"step_started" | b"step_completed"
-        | b"agent_start" | b"agent_end" | b"start" => Meaning::Step,
+        b"node" | b"node_start" | b"step" | b"step_started" | b"agent_start" | b"start" => {
+            Meaning::Step
+        }
+        b"node_end" | b"step_completed" | b"agent_end" => Meaning::StepEnd,
         b"status" | b"progress" | b"info" | b"metadata" | b"run_id" => Meaning::Status,
         b"state" | b"values" | b"update" | b"updates" => Meaning::State,
         b"interrupt" | b"approval" | b"approval_required" | b"human_input" | b"input_required" => {

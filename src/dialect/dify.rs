@@ -110,7 +110,12 @@ impl Parser for State {
             b"agent_log" => fields.log(),
             b"tts_message" => {
                 self.speaks = true;
-                of(Class::Structure, Content::Other)
+                let audio = of(Class::Structure, Content::Other);
+                if self.ended {
+                    audio.ending(self.end())
+                } else {
+                    audio
+                }
             }
             b"tts_message_end" => {
                 self.speaks = false;
@@ -143,6 +148,7 @@ impl Parser for State {
                 .with_texts_over(TextsOver::InLane),
             b"error" => of(Class::Error, Content::None).ending(Terminal::Error),
             b"ping" => Event::bare(Class::Heartbeat),
+            word if is_step(word) && begins(word) => fields.step().ending(Terminal::Reopens),
             word if is_step(word) => fields.step(),
             _ => return None,
         })
@@ -179,6 +185,12 @@ fn is_step(word: &[u8]) -> bool {
         b"workflow_",
     ];
     families.iter().any(|family| word.starts_with(family))
+}
+
+/// Reports whether a part of a workflow begins with an event, or goes on after it.
+fn begins(word: &[u8]) -> bool {
+    let ends: [&[u8]; 4] = [b"_filled", b"_next", b"_retry", b"_started"];
+    ends.iter().any(|end| word.ends_with(end))
 }
 
 /// The members that any of the events may have.

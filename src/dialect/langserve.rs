@@ -146,9 +146,10 @@ impl State {
                 Parents::Unknown => self.root == run(),
             };
         let is_chain = object.event == b"on_chain_end";
+        let begins = object.event.ends_with(b"_start");
         let event = object.into_event(frame, seen)?;
         Some(match (ends_root, is_chain) {
-            (false, _) if starts_root => event.ending(Terminal::Reopens),
+            (false, _) if begins => event.ending(Terminal::Reopens),
             (false, _) => event,
             (true, true) => Event::bare(Class::Finish).ending(Terminal::MayEnd),
             // A model or a tool that runs without a chain.

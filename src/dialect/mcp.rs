@@ -112,11 +112,17 @@ impl Parser for State {
             Kind::Error if is_answer => of(Class::Error).ending(Terminal::Error),
             Kind::Error => of(Class::Error).ending(Terminal::MayFail),
             Kind::Result if is_answer => of(Class::Done).ending(Terminal::Done),
+            // Of a batch, or of whatever a client comes back for: another one may follow, however long it takes.
+            Kind::Result if self.call.is_none() => {
+                of(Class::Done).ending(Terminal::MayEndWithInput)
+            }
             Kind::Result => of(Class::Done).ending(Terminal::MayEnd),
             // The next one says more.
             Kind::Method(b"notifications/progress") if message.id.is_empty() => of(Class::Status),
-            // Other notifications, log messages among them, and requests to the client.
-            Kind::Method(_) => of(Class::State),
+            // Other notifications, log messages among them.
+            Kind::Method(_) if message.id.is_empty() => of(Class::State),
+            // A request to the client, whose answer the server waits for.
+            Kind::Method(_) => of(Class::State).ending(Terminal::Reopens),
         })
     }
 

@@ -48,6 +48,8 @@ fn match_first_frame(first: &FirstFrame<'_>) -> Sign {
         || (first.raw("data").starts_with(b"\"") && first.has_object("delta"))
         || (is_true("reasoning") && first.has_object("delta"))
         || (first.has_object("event") && first.len() == 1)
+        // A graph or a swarm of agents.
+        || first.word("type").starts_with(b"multiagent_")
         || first.has_object("messageStart")
         || first.has_object("contentBlockDelta");
     Sign::Certain.when(first.name().is_empty() && is_own && first.is_understood(Dialect::Strands))
@@ -99,6 +101,8 @@ enum Meaning {
     State,
     Starts,
     Structure,
+    /// A content begins.
+    Opens,
     Delta,
     /// A signature or a redacted part of a thought.
     Thought,
@@ -189,7 +193,7 @@ impl<'a> Fields<'a> {
                 Meaning::Starts
             }
             b"contentBlockStart" => {
-                let mut meaning = Meaning::Structure;
+                let mut meaning = Meaning::Opens;
                 reader.object(|reader, key| {
                     match key {
                         b"contentBlockIndex" => self.index = reader.number()?,
@@ -346,6 +350,11 @@ impl<'a> Fields<'a> {
             _ if self.kind == b"multiagent_result" => {
                 Event::bare(Class::Finish).ending(Terminal::MayEnd)
             }
+            Meaning::Unknown
+                if matches!(self.kind, b"multiagent_node_start" | b"multiagent_handoff") =>
+            {
+                state.ending(Terminal::Reopens)
+            }
             Meaning::Unknown if self.kind.starts_with(b"multiagent_") => state,
             Meaning::Unknown => return None,
             Meaning::State if self.is_own => state.with_texts_over(TextsOver::InLane),
@@ -354,6 +363,7 @@ impl<'a> Fields<'a> {
                 .ending(Terminal::Reopens)
                 .with_texts_over(TextsOver::InLane),
             Meaning::Structure | Meaning::Pauses => Event::bare(Class::Structure),
+            Meaning::Opens => Event::bare(Class::Structure).ending(Terminal::Reopens),
             Meaning::Delta => return Some(self.piece(frame, seen).in_lane(lane)),
             Meaning::Data => return Some(self.own_text(frame, seen)),
             Meaning::Thought => Event::bare(Class::Structure).on(Side::Reasoning),

@@ -181,13 +181,16 @@ impl<'a> Part<'a> {
             | b"tool-output-denied"
             | b"tool-approval-request"
             | b"tool-approval-response" => of(Class::Tool, Content::Tool),
-            b"reasoning-start" | b"reasoning-end" | b"reasoning-file" => {
+            b"reasoning-start" => Event::bare(Class::Structure)
+                .on(Side::Reasoning)
+                .ending(Terminal::Reopens),
+            b"reasoning-end" | b"reasoning-file" => {
                 Event::bare(Class::Structure).on(Side::Reasoning)
             }
-            b"start" | b"start-step" => Event::bare(Class::Structure).ending(Terminal::Reopens),
-            b"finish-step" | b"reset-step" | b"text-start" | b"text-end" | b"message-metadata" => {
-                Event::bare(Class::Structure)
+            b"start" | b"start-step" | b"reset-step" | b"text-start" => {
+                Event::bare(Class::Structure).ending(Terminal::Reopens)
             }
+            b"finish-step" | b"text-end" | b"message-metadata" => Event::bare(Class::Structure),
             b"source-url" | b"source-document" | b"file" | b"custom" => {
                 of(Class::Structure, Content::Other)
             }

@@ -98,16 +98,8 @@ impl Streaming {
     /// Returns the deadline that has passed, and how the agent ends because of it.
     pub(super) fn expired(&self, now: Instant) -> Option<(Instant, End)> {
         let (at, end) = self.reading.clocks.expired(now)?;
-        // Any event may have been the last, and nothing followed for long: it was.
-        let possible = self
-            .reading
-            .pipeline
-            .may_end()
-            .map(|terminal| match terminal {
-                Terminal::MayFail => End::UpstreamError,
-                _ => End::Finished,
-            });
-        Some((at, possible.unwrap_or(end)))
+        // The agent may have said its last word, and nothing followed for long: it had.
+        Some((at, self.reading.possible_end().unwrap_or(end)))
     }
 }
 
@@ -129,17 +121,22 @@ impl Reading {
             self.clocks.note_content(now);
         }
         if passed.events > 0 {
-            let end = match self.pipeline.may_end() {
-                Some(Terminal::MayEnd) => Some(End::Finished),
-                Some(Terminal::MayFail) => Some(End::UpstreamError),
-                _ => None,
-            };
+            let end = self.possible_end();
             if end.is_some() || self.clocks.may_end() {
                 self.clocks.note_possible_end(end, now);
             }
         }
         if passed.answer && !std::mem::replace(&mut self.has_spoken, true) {
             settings.board.note_first_token(self.index, now);
+        }
+    }
+
+    /// Returns how the agent ends if it now stays silent, provided that it may have said its last word.
+    const fn possible_end(&self) -> Option<End> {
+        match self.pipeline.may_end() {
+            Some(Terminal::MayEnd) => Some(End::Finished),
+            Some(Terminal::MayFail) => Some(End::UpstreamError),
+            _ => None,
         }
     }
 

@@ -20,6 +20,8 @@ pub(super) struct StreamClassifier {
     terminal: Option<Terminal>,
     /// Set by an event after which the stream may end, although more events may follow.
     may_end: Option<Terminal>,
+    /// The upstream has reported a failure, and no other end since.
+    failed: bool,
     heartbeats: u64,
     classifier: Classifier,
     announced: Announced,
@@ -64,6 +66,7 @@ impl StreamClassifier {
             announced,
             terminal: None,
             may_end: None,
+            failed: false,
             heartbeats: 0,
             foreign_frames: (0, Dialect::Opaque),
             mismatched: None,
@@ -138,7 +141,10 @@ impl StreamClassifier {
         match event.terminal {
             None if self.may_end.is_none() => {}
             Some(terminal @ (Terminal::Done | Terminal::Error)) => self.terminal = Some(terminal),
-            terminal => self.may_end = possible_end(self.may_end, terminal, event.content),
+            terminal => {
+                self.failed = fails(self.failed, terminal);
+                self.may_end = possible_end(self.may_end, terminal, event.content);
+            }
         }
         Some(event)
     }
@@ -150,7 +156,7 @@ impl StreamClassifier {
             self.switch_to(self.foreign_frames.1);
         }
         self.terminal = self.terminal.or(match (self.may_end, how) {
-            (Some(Terminal::MayFail), _) => Some(Terminal::Error),
+            _ if self.failed => Some(Terminal::Error),
             // A client without Weir would see the body break, too.
             (_, InputEnd::Broken) => None,
             (may_end, InputEnd::Clean) => may_end,
@@ -225,9 +231,17 @@ impl StreamClassifier {
     }
 }
 
+/// Reports whether the upstream has failed after an event with this statement about the end; `before` it, it may have.
+/// Only another end changes that: what begins after a failure is waited for, but need not make up for it.
+const fn fails(before: bool, terminal: Option<Terminal>) -> bool {
+    match terminal {
+        None | Some(Terminal::Reopens) => before,
+        Some(terminal) => matches!(terminal, Terminal::MayFail),
+    }
+}
+
 /// Returns the possible end after an event with this statement about the end and this content; `before` it, there may
-/// have been one. More content takes a possible end back. Once the upstream has reported a failure, only another
-/// statement about the end changes that.
+/// have been one. More content takes a possible end back.
 #[inline(never)]
 fn possible_end(
     before: Option<Terminal>,
@@ -239,5 +253,5 @@ fn possible_end(
         Some(_) => return terminal,
         None => matches!(content, Content::Reasoning | Content::Token | Content::Tool),
     };
-    before.filter(|before| !goes_on || *before == Terminal::MayFail)
+    before.filter(|_| !goes_on)
 }

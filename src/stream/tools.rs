@@ -34,7 +34,9 @@ impl Tools {
         }
         match call.step {
             Step::Several => self.lose(),
-            Step::FirstPiece => {
+            Step::Begins | Step::FirstPiece if self.has_begun(call) => self.go_on(call, text),
+            Step::Begins | Step::FirstPiece => {
+                // The same id again is another call, which replaces the first.
                 self.end(|open| open.group == call.group && open.id == call.id);
                 self.begin(call, text);
             }
@@ -42,11 +44,6 @@ impl Tools {
             Step::Last => {
                 self.go_on(call, text);
                 self.end(|open| open.group == call.group);
-            }
-            Step::Begins => {
-                // The same id again is another call, which replaces the first.
-                self.end(|open| open.group == call.group && open.id == call.id);
-                self.begin(call, text);
             }
             Step::GoesOn => self.go_on(call, text),
             Step::Ends => self.end(|open| open.group == call.group && open.id == call.id),
@@ -65,6 +62,15 @@ impl Tools {
     pub fn faults(&self) -> (u64, usize) {
         let is_open = |open: &&Open| open.is_told || !open.arguments.is_whole();
         (self.faults, self.open.iter().filter(is_open).count())
+    }
+
+    /// Reports whether the arguments of the call have begun and are not complete. Some servers repeat the name of a call
+    /// with each piece of its arguments, as if it began again. If another call did begin there, the pieces of both would
+    /// not add up, and still count as one incomplete call.
+    fn has_begun(&self, call: Call) -> bool {
+        let mut open = self.open.iter();
+        open.find(|open| open.group == call.group && open.id == call.id)
+            .is_some_and(|open| open.arguments.is_begun())
     }
 
     fn go_on(&mut self, call: Call, text: &[u8]) {
@@ -126,7 +132,7 @@ mod tests {
         use Step::{Begins, Ends, FirstPiece, GoesOn, GroupEnds, Last, Piece, Several};
         const BEGIN: (Step, u64, &str) = (Begins, 1, "");
         type Steps = &'static [(Step, u64, &'static str)];
-        let table: [(Steps, (u64, usize)); 13] = [
+        let table: [(Steps, (u64, usize)); 18] = [
             (&[BEGIN, (GoesOn, 1, "{}"), (Ends, 1, "")], (0, 0)),
             (&[BEGIN, (Ends, 1, "")], (0, 0)),
             (&[BEGIN, (GoesOn, 1, "{"), (Ends, 1, "")], (1, 0)),
@@ -151,6 +157,41 @@ mod tests {
             (
                 &[(Begins, 1, "{"), (Begins, 1, "{}"), (Ends, 1, "")],
                 (1, 0),
+            ),
+            // The name is repeated with each piece.
+            (
+                &[
+                    BEGIN,
+                    (Begins, 1, "{\\\"a\\\":"),
+                    (Begins, 1, "1}"),
+                    (Begins, 1, ""),
+                    (GroupEnds, 0, ""),
+                ],
+                (0, 0),
+            ),
+            (
+                &[(FirstPiece, 1, "{"), (FirstPiece, 1, "}"), (Ends, 1, "")],
+                (0, 0),
+            ),
+            (
+                &[
+                    (Begins, 1, "{"),
+                    (Begins, 2, "{"),
+                    (Begins, 1, "}"),
+                    (Begins, 2, "}"),
+                    (GroupEnds, 0, ""),
+                ],
+                (0, 0),
+            ),
+            // Whole calls under one number.
+            (
+                &[(Begins, 1, "{}"), (Begins, 1, "{}"), (GroupEnds, 0, "")],
+                (0, 0),
+            ),
+            // What is no JSON any more does not swallow the next call.
+            (
+                &[(Begins, 1, "{]"), (Begins, 1, "{"), (GroupEnds, 0, "")],
+                (2, 0),
             ),
         ];
         for (steps, expected) in table {

@@ -78,6 +78,11 @@ impl Whole {
         }
     }
 
+    /// Reports whether the text so far is the beginning of a value, and no more than that.
+    pub fn is_begun(&self) -> bool {
+        !self.is_whole() && self.at != Place::Broken
+    }
+
     fn step(&mut self, byte: u8) {
         let is_space = byte.is_ascii_whitespace();
         self.any |= !is_space;

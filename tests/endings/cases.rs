@@ -1,4 +1,5 @@
-//! How streams of each dialect may end, and what may follow such an end.
+//! How streams of each dialect may end, and what may follow such an end. Dialects of tasks, nodes and runs are in
+//! `agents.rs`.
 
 use weir::dialect::Dialect;
 
@@ -45,7 +46,7 @@ pub(super) fn cases() -> Vec<Case> {
             r#"{{"type":"{kind}","payload":{{{payload}}},"from":"AGENT","runId":"r"}}"#
         ))
     };
-    vec![
+    let mut cases = vec![
         Case {
             dialect: Dialect::OpenAiChat,
             before: chat(0, r#"{"role":"assistant","content":"a"}"#, "null"),
@@ -79,13 +80,17 @@ pub(super) fn cases() -> Vec<Case> {
             dialect: Dialect::Adk,
             before: adk("one", &format!(r#""partial":true,{}"#, parts("a"))),
             end: adk("one", &parts("a")),
-            harmless: Vec::new(),
+            harmless: vec![
+                adk("one", r#""actions":{"stateDelta":{"k":1}}"#),
+                adk("flow", r#""actions":{"agentState":null,"endOfAgent":true}"#),
+            ],
             more: vec![
                 adk("two", &format!(r#""partial":true,{}"#, parts("b"))),
                 adk(
                     "two",
                     r#""content":{"parts":[{"functionCall":{"name":"f","args":{}}}]}"#,
                 ),
+                adk("flow", r#""actions":{"agentState":{"current":"two"}}"#),
             ],
         },
         Case {
@@ -105,8 +110,23 @@ pub(super) fn cases() -> Vec<Case> {
             dialect: Dialect::AgUi,
             before: ag_ui("RUN_STARTED", r#","threadId":"t","runId":"r""#),
             end: ag_ui("RUN_FINISHED", r#","threadId":"t","runId":"r""#),
-            harmless: vec![ag_ui("STATE_SNAPSHOT", r#","snapshot":{}"#)],
+            harmless: vec![
+                ag_ui("STATE_SNAPSHOT", r#","snapshot":{}"#),
+                ag_ui("MESSAGES_SNAPSHOT", r#","messages":[]"#),
+                ag_ui("CUSTOM", r#","name":"n","value":1"#),
+                ag_ui("STEP_FINISHED", r#","stepName":"s""#),
+                ag_ui("TEXT_MESSAGE_END", r#","messageId":"m""#),
+            ],
             more: vec![
+                ag_ui(
+                    "TEXT_MESSAGE_START",
+                    r#","messageId":"m","role":"assistant""#,
+                ),
+                ag_ui("TEXT_MESSAGE_CHUNK", r#","messageId":"m","delta":"""#),
+                ag_ui("REASONING_START", r#","messageId":"m""#),
+                ag_ui("REASONING_MESSAGE_START", r#","messageId":"m""#),
+                ag_ui("THINKING_START", ""),
+                ag_ui("TOOL_CALL_START", r#","toolCallId":"c","toolCallName":"f""#),
                 ag_ui("RUN_STARTED", r#","threadId":"t","runId":"s""#),
                 ag_ui("STEP_STARTED", r#","stepName":"s""#),
                 ag_ui("TEXT_MESSAGE_CONTENT", r#","messageId":"m","delta":"b""#),
@@ -122,9 +142,12 @@ pub(super) fn cases() -> Vec<Case> {
                     "workflow_finished",
                     r#","message_id":"m","data":{"status":"succeeded"}"#,
                 ),
+                dify("node_finished", r#","message_id":"m","data":{}"#),
                 "event: ping\n\n".to_owned(),
             ],
             more: vec![
+                dify("iteration_started", r#","message_id":"m","data":{}"#),
+                dify("loop_next", r#","message_id":"m","data":{}"#),
                 dify("message", r#","message_id":"m","answer":"b""#),
                 dify("node_started", r#","message_id":"m","data":{}"#),
             ],
@@ -151,31 +174,85 @@ pub(super) fn cases() -> Vec<Case> {
             dialect: Dialect::Cohere,
             before: cohere("content-delta", r#"{"message":{"content":{"text":"a"}}}"#),
             end: cohere("message-end", r#"{"finish_reason":"COMPLETE"}"#),
-            harmless: vec![": ping\n\n".to_owned()],
+            harmless: vec![": ping\n\n".to_owned(), cohere("citation-end", "{}")],
+            more: vec![
+                cohere("content-delta", r#"{"message":{"content":{"text":"b"}}}"#),
+                cohere("message-start", r#"{"message":{"role":"assistant"}}"#),
+                cohere(
+                    "content-start",
+                    r#"{"message":{"content":{"type":"text","text":""}}}"#,
+                ),
+            ],
+        },
+        // The model calls a tool, and then is called again.
+        Case {
+            dialect: Dialect::Cohere,
+            before: cohere(
+                "tool-call-start",
+                r#"{"message":{"tool_calls":{"id":"c","function":{"name":"f"}}}}"#,
+            ),
+            end: cohere("message-end", r#"{"finish_reason":"TOOL_CALL"}"#),
+            harmless: Vec::new(),
             more: vec![cohere(
-                "content-delta",
-                r#"{"message":{"content":{"text":"b"}}}"#,
+                "message-start",
+                r#"{"message":{"role":"assistant"}}"#,
             )],
         },
         Case {
             dialect: Dialect::OpenAiResponses,
             before: raw("created", r#","response":{"id":"r1"}"#),
             end: raw("completed", r#","response":{"id":"r1"}"#),
-            harmless: vec![data(
-                r#"{"type":"run_item_stream_event","name":"message_output_created","item":{}}"#,
-            )],
+            harmless: vec![
+                data(
+                    r#"{"type":"run_item_stream_event","name":"message_output_created","item":{}}"#,
+                ),
+                raw("in_progress", r#","response":{"id":"r1"}"#),
+            ],
             more: vec![
                 raw("created", r#","response":{"id":"r2"}"#),
+                raw("queued", r#","response":{"id":"r2"}"#),
+                raw("in_progress", r#","response":{"id":"r2"}"#),
+                raw(
+                    "output_item.added",
+                    r#","output_index":0,"item":{"type":"message"}"#,
+                ),
                 raw("output_text.delta", r#","delta":"b","item_id":"i""#),
+                data(r#"{"type":"agent_updated_stream_event","new_agent":{"name":"b"}}"#),
+                data(r#"{"type":"run_item_stream_event","name":"handoff_requested","item":{}}"#),
+                data(r#"{"name":"handoff_occured","type":"run_item_stream_event","item":{}}"#),
+            ],
+        },
+        // An application that forwards the events as they are.
+        Case {
+            dialect: Dialect::OpenAiResponses,
+            before: part("response.created", r#","response":{"id":"r1"}"#),
+            end: part("response.completed", r#","response":{"id":"r1"}"#),
+            harmless: vec![part("response.in_progress", r#","response":{"id":"r1"}"#)],
+            more: vec![
+                part("response.created", r#","response":{"id":"r2"}"#),
+                part("response.queued", r#","response":{"id":"r2"}"#),
+                part("response.in_progress", r#","response":{"id":"r2"}"#),
+                part(
+                    "response.reasoning_summary_part.added",
+                    r#","output_index":0,"summary_index":0"#,
+                ),
             ],
         },
         Case {
             dialect: Dialect::VercelUi,
             before: part("start", r#","messageId":"m""#),
             end: part("finish", ""),
-            harmless: Vec::new(),
+            harmless: vec![
+                part("message-metadata", r#","messageMetadata":{"a":1}"#),
+                part("data-note", r#","data":{}"#),
+                part("finish-step", ""),
+            ],
             more: vec![
                 part("start-step", ""),
+                part("reset-step", ""),
+                part("text-start", r#","id":"t""#),
+                part("reasoning-start", r#","id":"t""#),
+                part("tool-input-start", r#","toolCallId":"c","toolName":"f""#),
                 part("text-delta", r#","id":"t","delta":"b""#),
             ],
         },
@@ -183,10 +260,30 @@ pub(super) fn cases() -> Vec<Case> {
             dialect: Dialect::Mastra,
             before: chunk("start", ""),
             end: chunk("finish", ""),
-            harmless: vec![chunk("is-task-complete", "")],
+            harmless: vec![
+                chunk("is-task-complete", ""),
+                chunk("workflow-step-result", r#""id":"s","status":"success""#),
+            ],
             more: vec![
                 chunk("step-start", ""),
+                chunk("text-start", r#""id":"t""#),
+                chunk("reasoning-start", r#""id":"t""#),
                 chunk("text-delta", r#""id":"t","text":"b""#),
+                chunk("routing-agent-start", ""),
+                chunk("workflow-step-start", r#""id":"s""#),
+                chunk("agent-execution-event-start", r#""payload":{}"#),
+                chunk("background-task-started", r#""taskId":"k""#),
+            ],
+        },
+        Case {
+            dialect: Dialect::Mastra,
+            before: chunk("workflow-start", r#""workflowId":"w""#),
+            end: chunk("workflow-finish", r#""workflowStatus":"success""#),
+            harmless: Vec::new(),
+            more: vec![
+                chunk("workflow-start", r#""workflowId":"v""#),
+                chunk("workflow-step-start", r#""id":"s""#),
+                chunk("workflow-step-output", r#""output":{"type":"text-start"}"#),
             ],
         },
         Case {
@@ -198,5 +295,7 @@ pub(super) fn cases() -> Vec<Case> {
                 r#"{"candidates":[{"content":{"parts":[{"text":"b"}]}}]}"#,
             )],
         },
-    ]
+    ];
+    cases.extend(super::agents::cases());
+    cases
 }

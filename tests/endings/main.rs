@@ -5,6 +5,7 @@
     reason = "test code: a broken step must stop the test"
 )]
 
+mod agents;
 mod cases;
 
 use std::sync::Arc;
@@ -139,29 +140,146 @@ fn every_choice_needs_its_finish_reason() {
     assert_eq!(stand(hint, &[&both, &together]).clean, Verdict::Complete);
 }
 
+/// An agent forwards the chunks of all of its calls of the model.
 #[test]
-fn a_run_that_waits_for_its_tool_may_end_with_its_input_and_not_with_silence() {
-    let raw = |kind: &str, rest: &str| {
+fn another_completion_takes_the_end_of_the_first_one_back() {
+    const GOES_ON: &str = r#""finish_reason":null}]"#;
+    const STOPS: &str = r#""finish_reason":"stop"}]"#;
+    const COUNTS: &str = r#""finish_reason":null}],"usage":{"completion_tokens":1}"#;
+    const ROLE: &str = r#"{"role":"assistant","content":""}"#;
+    let chunk = |id: &str, delta: &str, rest: &str| {
         data(&format!(
-            r#"{{"data":{{"type":"response.{kind}"{rest}}},"type":"raw_response_event"}}"#
+            r#"{{"id":"{id}","object":"chat.completion.chunk","choices":[{{"index":0,"delta":{delta},{rest}}}"#
         ))
     };
-    let blocks = [
-        raw("created", r#","response":{"id":"r1"}"#),
+    let possible = |ids: [&str; 3], rest: &str| {
+        let blocks = [
+            chunk(ids[0], r#"{"role":"assistant","content":"a"}"#, GOES_ON),
+            chunk(ids[1], "{}", STOPS),
+            chunk(ids[2], ROLE, rest),
+        ];
+        let blocks: Vec<&str> = blocks.iter().map(String::as_str).collect();
+        stand(Some(Dialect::OpenAiChat), &blocks).possible
+    };
+    let ended = Some(Terminal::MayEnd);
+    assert_eq!(possible(["x", "x", "y"], GOES_ON), None);
+    assert_eq!(possible(["x", "x", "x"], GOES_ON), ended, "a role again");
+    assert_eq!(possible(["x", "x", "y"], COUNTS), ended, "the counts");
+    assert_eq!(possible(["x", "y", "z"], GOES_ON), ended, "an id each");
+}
+
+/// One response of a run of the OpenAI Agents SDK that calls this function.
+fn calling(function: &str) -> String {
+    let raw = |kind: &str, rest: &str| {
+        data(&format!(
+            r#"{{"data":{{"type":"response.{kind}",{rest}}},"type":"raw_response_event"}}"#
+        ))
+    };
+    [
+        raw("created", r#""response":{"id":"r1"}"#),
         raw(
             "output_item.done",
-            r#","item":{"type":"function_call","id":"f"}"#,
+            &format!(r#""item":{{"type":"function_call","id":"f","name":"{function}"}}"#),
         ),
-        raw("completed", r#","response":{"id":"r1"}"#),
-    ];
-    let blocks: Vec<&str> = blocks.iter().map(String::as_str).collect();
+        raw("completed", r#""response":{"id":"r1"}"#),
+    ]
+    .concat()
+}
+
+#[test]
+fn a_run_that_waits_may_end_with_its_input_and_not_with_silence() {
+    let item = |name: &str| {
+        data(&format!(
+            r#"{{"type":"run_item_stream_event","name":"{name}","item":{{}}}}"#
+        ))
+    };
+    let mastra = |kind: &str| {
+        data(&format!(
+            r#"{{"type":"{kind}","payload":{{}},"from":"AGENT","runId":"r"}}"#
+        ))
+    };
+    let dify = |word: &str| {
+        data(&format!(
+            r#"{{"event":"{word}","message_id":"m","audio":""}}"#
+        ))
+    };
+    let adk = r#"{"invocationId":"i","author":"one","actions":{"stateDelta":{"k":1}}}"#;
+    for (dialect, blocks) in [
+        (Dialect::OpenAiResponses, vec![calling("wx")]),
+        (
+            Dialect::OpenAiResponses,
+            vec![calling("wx"), item("tool_called"), item("tool_output")],
+        ),
+        // Authorization is given elsewhere, and the task goes on.
+        (Dialect::A2a, vec![agents::status("AUTH_REQUIRED")]),
+        (
+            Dialect::A2a,
+            vec![agents::old_status("input-required", false)],
+        ),
+        // An agent in a workflow has ended.
+        (
+            Dialect::Mastra,
+            vec![mastra("workflow-start"), mastra("finish")],
+        ),
+        (Dialect::Mastra, vec![mastra("tool-call-approval")]),
+        // The audio follows the text.
+        (
+            Dialect::Dify,
+            vec![dify("message_end"), dify("tts_message")],
+        ),
+        // The first event of an agent, before the model is called.
+        (Dialect::Adk, vec![data(adk)]),
+        (
+            Dialect::Mcp,
+            vec![data(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#)],
+        ),
+    ] {
+        let blocks: Vec<&str> = blocks.iter().map(String::as_str).collect();
+        let waiting = stand(Some(dialect), &blocks);
+        let may_end = Some(Terminal::MayEndWithInput);
+        assert_eq!(waiting.possible, may_end, "{blocks:?}");
+        assert_eq!(waiting.clean, Verdict::Complete, "{blocks:?}");
+    }
+}
+
+/// The agent that took over has not said a word.
+#[test]
+fn a_run_that_was_handed_over_goes_on() {
     let hint = Some(Dialect::OpenAiResponses);
-    let waiting = stand(hint, &blocks);
-    assert_eq!(waiting.possible, Some(Terminal::MayEndWithInput));
-    assert_eq!(waiting.clean, Verdict::Complete);
-    let output = data(r#"{"type":"run_item_stream_event","name":"tool_output","item":{}}"#);
-    let ended = stand(hint, &[&blocks[..], &[&output]].concat());
-    assert_eq!(ended.clean, Verdict::Complete);
+    let requested = data(r#"{"type":"run_item_stream_event","name":"handoff_requested"}"#);
+    let taken = data(r#"{"type":"agent_updated_stream_event","new_agent":{"name":"b"}}"#);
+    let (handed, called) = (calling("transfer_to_b"), calling("wx"));
+    for blocks in [
+        vec![&*handed],
+        vec![&*handed, &*requested],
+        vec![&*handed, &*taken],
+        vec![&*called, &*requested],
+        vec![&*called, &*taken],
+    ] {
+        let open = stand(hint, &blocks);
+        assert_eq!(open.possible, None, "{blocks:?}");
+        assert_eq!(open.clean, Verdict::Truncated, "{blocks:?}");
+    }
+    let spoken = calling("wx").replace("function_call", "message");
+    let ended = stand(hint, &[&*handed, &*requested, &*taken, &*spoken]);
+    assert_eq!(ended.possible, Some(Terminal::MayEnd));
+}
+
+/// Conventions need no end: a clean end of the body is a good one, but silence is none after a step has begun.
+#[test]
+fn a_step_of_a_convention_takes_its_end_back() {
+    let event = |word: &str| data(&format!(r#"{{"type":"{word}","content":"a"}}"#));
+    let possible = |word: &str| {
+        let blocks = [event("token"), event("done"), event(word)];
+        let blocks: Vec<&str> = blocks.iter().map(String::as_str).collect();
+        stand(Some(Dialect::Convention), &blocks).possible
+    };
+    for word in ["agent_start", "node_start", "start", "step", "step_started"] {
+        assert_eq!(possible(word), None, "{word}");
+    }
+    for word in ["agent_end", "metadata", "node_end", "status", "usage"] {
+        assert_eq!(possible(word), Some(Terminal::MayEnd), "{word}");
+    }
 }
 
 #[test]
@@ -178,6 +296,50 @@ fn a_failure_is_no_good_end_whatever_follows() {
         pipeline.feed(blocks.as_bytes(), &mut sink).unwrap();
         pipeline.finish(InputEnd::Clean, &mut sink);
         assert_eq!(pipeline.terminal(), Some(Terminal::Error), "{dialect}");
+    }
+}
+
+/// A failure may be followed by another attempt, which is waited for. It stays a failure until another end is reached.
+#[test]
+fn what_begins_after_a_failure_is_waited_for() {
+    let ag_ui = |kind: &str| {
+        data(&format!(
+            r#"{{"type":"{kind}","threadId":"t","runId":"r"}}"#
+        ))
+    };
+    let convention = |kind: &str| data(&format!(r#"{{"type":"{kind}","content":"a"}}"#));
+    for (dialect, failure, more, end) in [
+        (
+            Dialect::AgUi,
+            ag_ui("RUN_ERROR"),
+            ag_ui("RUN_STARTED"),
+            ag_ui("RUN_FINISHED"),
+        ),
+        (
+            Dialect::A2a,
+            agents::status("FAILED"),
+            agents::status("WORKING"),
+            agents::status("COMPLETED"),
+        ),
+        (
+            Dialect::Convention,
+            convention("error"),
+            convention("token"),
+            convention("done"),
+        ),
+    ] {
+        let hint = Some(dialect);
+        let failed = stand(hint, &[&failure]);
+        assert_eq!(failed.possible, Some(Terminal::MayFail), "{dialect}");
+        assert_eq!(stand(hint, &[&failure, &more]).possible, None, "{dialect}");
+        let mut pipeline = Pipeline::new(&settings(hint));
+        let mut sink = |_: &[u8], _: &Event| {};
+        let blocks = [&*failure, &*more].concat();
+        pipeline.feed(blocks.as_bytes(), &mut sink).unwrap();
+        pipeline.finish(InputEnd::Clean, &mut sink);
+        assert_eq!(pipeline.terminal(), Some(Terminal::Error), "{dialect}");
+        let ended = stand(hint, &[&failure, &more, &end]);
+        assert_eq!(ended.possible, Some(Terminal::MayEnd), "{dialect}");
     }
 }
 

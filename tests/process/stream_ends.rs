@@ -211,3 +211,152 @@ fn a_body_that_ends_after_the_last_word_is_whole_without_a_sentinel() {
     assert!(!all.contains("error") && !all.contains("[DONE]"), "{all}");
     assert_eq!(weir.ended()["outcome"], "finished");
 }
+
+/// Streams of agents: the first event, a piece of text, the last word, and what begins after it.
+const GOING_ON: [[&str; 4]; 9] = [
+    // Authorization is given elsewhere, and the task goes on.
+    [
+        r#"{"jsonrpc":"2.0","id":7,"result":{"task":{"id":"k","status":{"state":"TASK_STATE_SUBMITTED"}}}}"#,
+        r#"{"jsonrpc":"2.0","id":7,"result":{"artifactUpdate":{"taskId":"k","artifact":{"artifactId":"a","parts":[{"text":"a"}]}}}}"#,
+        r#"{"jsonrpc":"2.0","id":7,"result":{"statusUpdate":{"taskId":"k","status":{"state":"TASK_STATE_AUTH_REQUIRED"}}}}"#,
+        r#"{"jsonrpc":"2.0","id":7,"result":{"statusUpdate":{"taskId":"k","status":{"state":"TASK_STATE_WORKING"}}}}"#,
+    ],
+    [
+        r#"{"jsonrpc":"2.0","id":7,"result":{"kind":"task","id":"k","status":{"state":"submitted"}}}"#,
+        r#"{"jsonrpc":"2.0","id":7,"result":{"kind":"artifact-update","taskId":"k","artifact":{"artifactId":"a","parts":[{"text":"a"}]}}}"#,
+        r#"{"jsonrpc":"2.0","id":7,"result":{"kind":"status-update","taskId":"k","status":{"state":"input-required"},"final":true}}"#,
+        r#"{"jsonrpc":"2.0","id":7,"result":{"kind":"status-update","taskId":"k","status":{"state":"working"},"final":false}}"#,
+    ],
+    // The next step of a workflow.
+    [
+        r#"{"type":"start","runId":"r","from":"AGENT","payload":{}}"#,
+        r#"{"type":"text-delta","runId":"r","from":"AGENT","payload":{"id":"t","text":"a"}}"#,
+        r#"{"type":"finish","runId":"r","from":"AGENT","payload":{}}"#,
+        r#"{"type":"workflow-step-start","runId":"r","from":"WORKFLOW","payload":{"id":"s"}}"#,
+    ],
+    // Another node of a graph.
+    [
+        r#"{"event":{"messageStart":{"role":"assistant"}}}"#,
+        r#"{"event":{"contentBlockDelta":{"delta":{"text":"a"},"contentBlockIndex":0}}}"#,
+        r#"{"event":{"messageStop":{"stopReason":"end_turn"}}}"#,
+        r#"{"type":"multiagent_node_start","node_id":"b","node_type":"agent"}"#,
+    ],
+    // Another agent.
+    [
+        r#"{"type":"raw_response_event","data":{"type":"response.created","response":{"id":"r1"}}}"#,
+        r#"{"type":"raw_response_event","data":{"type":"response.output_text.delta","item_id":"i","output_index":0,"delta":"a"}}"#,
+        r#"{"type":"raw_response_event","data":{"type":"response.completed","response":{"id":"r1"}}}"#,
+        r#"{"type":"agent_updated_stream_event","new_agent":{"name":"b"}}"#,
+    ],
+    // Another response.
+    [
+        r#"{"type":"response.created","response":{"id":"r1"}}"#,
+        r#"{"type":"response.output_text.delta","item_id":"i","output_index":0,"content_index":0,"delta":"a"}"#,
+        r#"{"type":"response.completed","response":{"id":"r1"}}"#,
+        r#"{"type":"response.queued","response":{"id":"r2"}}"#,
+    ],
+    // Another text or message of a run.
+    [
+        r#"{"type":"start","messageId":"m"}"#,
+        r#"{"type":"text-delta","id":"t","delta":"a"}"#,
+        r#"{"type":"finish"}"#,
+        r#"{"type":"text-start","id":"u"}"#,
+    ],
+    [
+        r#"{"type":"RUN_STARTED","threadId":"t","runId":"r"}"#,
+        r#"{"type":"TEXT_MESSAGE_CONTENT","messageId":"m","delta":"a"}"#,
+        r#"{"type":"RUN_FINISHED","threadId":"t","runId":"r"}"#,
+        r#"{"type":"TEXT_MESSAGE_START","messageId":"n","role":"assistant"}"#,
+    ],
+    [
+        r#"{"event":"workflow_started","task_id":"k","message_id":"m","data":{}}"#,
+        r#"{"event":"message","task_id":"k","message_id":"m","answer":"a"}"#,
+        r#"{"event":"message_end","task_id":"k","message_id":"m"}"#,
+        r#"{"event":"iteration_started","task_id":"k","message_id":"m","data":{}}"#,
+    ],
+];
+
+/// What begins after the last word is waited for, and its silence is told to the client.
+#[test]
+fn silence_of_what_began_after_the_last_word_is_no_good_end() {
+    let upstream = Upstream::start();
+    let route = with("deadlines: { after_end: 50ms, idle: 200ms }");
+    let weir = Weir::start(&route, upstream.address());
+    for events in GOING_ON {
+        let mut client = Client::post(&weir.address, "/agent");
+        let mut agent = upstream.accept();
+        agent.head("text/event-stream");
+        agent.chunk(events.map(plain).concat());
+        let all = client.rest();
+        assert!(
+            all.contains(events[3]) && all.contains("idle_timeout"),
+            "{all}"
+        );
+        assert_eq!(weir.ended()["outcome"], "idle_timeout", "{}", events[3]);
+        agent.closed();
+    }
+}
+
+/// In one write, event by event, and byte by byte.
+#[test]
+fn a_body_that_ends_after_something_began_is_truncated() {
+    let upstream = Upstream::start();
+    let weir = Weir::start(PATIENT, upstream.address());
+    for events in GOING_ON {
+        for pieces in ["one", "each", "bytes"] {
+            let mut client = Client::post(&weir.address, "/agent");
+            let mut agent = upstream.accept();
+            agent.head("text/event-stream");
+            let blocks = events.map(plain);
+            match pieces {
+                "one" => agent.chunk(blocks.concat()),
+                "each" => {
+                    for (event, block) in events.iter().zip(&blocks) {
+                        agent.chunk(block);
+                        client.until(event);
+                    }
+                }
+                _ => {
+                    for byte in blocks.concat().as_bytes() {
+                        agent.chunk([*byte]);
+                    }
+                }
+            }
+            agent.end();
+            let all = client.rest();
+            assert!(all.contains(events[3]), "{pieces}: {all}");
+            assert!(all.contains("truncated"), "{pieces}: {all}");
+            assert_eq!(weir.ended()["outcome"], "truncated", "{pieces}: {all}");
+        }
+    }
+}
+
+/// A tool may take its time: a run that waits for it has not ended, however long it is silent.
+#[test]
+fn silence_of_a_run_that_waits_for_its_tool_is_told_to_the_client() {
+    let upstream = Upstream::start();
+    let route = with("deadlines: { after_end: 50ms, idle: 200ms }");
+    let weir = Weir::start(&route, upstream.address());
+    let call = r#"{"type":"response.output_item.added","output_index":1,"item":{"type":"function_call","id":"f","name":"wx"}}"#;
+    for silent in [true, false] {
+        let mut client = Client::post(&weir.address, "/agent");
+        let mut agent = upstream.accept();
+        agent.head("text/event-stream");
+        let events = [
+            state("created", "r1"),
+            delta("a"),
+            call.to_owned(),
+            state("completed", "r1"),
+        ];
+        agent.chunk(events.map(|event| wrapped(&event)).concat());
+        if !silent {
+            // The run may end with a tool.
+            client.until("response.completed");
+            agent.end();
+        }
+        let all = client.rest();
+        let outcome = if silent { "idle_timeout" } else { "finished" };
+        assert_eq!(all.contains("idle_timeout"), silent, "{all}");
+        assert_eq!(weir.ended()["outcome"], outcome, "{all}");
+    }
+}

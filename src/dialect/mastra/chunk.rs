@@ -19,6 +19,15 @@ const fn of(class: Class, content: Content) -> Event {
 /// The prefix that a network puts before the chunk types of its agents, whose chunks are its payloads.
 const OF_AGENT: &[u8] = b"agent-execution-event-";
 
+/// The prefixes of the chunk types of networks and workflows that tell how far they are.
+const OF_OTHERS: [&[u8]; 5] = [
+    b"agent-execution-",
+    b"network-",
+    b"routing-agent-",
+    b"workflow-execution-",
+    b"workflow-step-",
+];
+
 /// One chunk.
 #[derive(Debug, Default)]
 pub(super) struct Chunk<'a> {
@@ -136,7 +145,7 @@ impl<'a> Chunk<'a> {
                     Class::Finish | Class::Error => of(Class::State, Content::Other),
                     _ => event,
                 };
-                let terminal = None;
+                let terminal = event.terminal.filter(|it| *it == Terminal::Reopens);
                 (Event { terminal, ..event }, &self.inner)
             }
             (_, b"tool-output") => (self.output(frame, seen, Class::Tool), &self.inner),
@@ -182,12 +191,14 @@ impl<'a> Chunk<'a> {
             b"tool-call-approval" | b"tool-call-suspended" => {
                 tool.ending(Terminal::MayEndWithInput)
             }
-            b"start" | b"step-start" => Event::bare(Class::Structure).ending(Terminal::Reopens),
-            b"text-start" | b"text-end" | b"step-finish" | b"response-metadata" => {
-                Event::bare(Class::Structure)
+            b"start" | b"step-start" | b"text-start" => {
+                Event::bare(Class::Structure).ending(Terminal::Reopens)
             }
-            b"reasoning-start"
-            | b"reasoning-end"
+            b"text-end" | b"step-finish" | b"response-metadata" => Event::bare(Class::Structure),
+            b"reasoning-start" => Event::bare(Class::Structure)
+                .on(Side::Reasoning)
+                .ending(Terminal::Reopens),
+            b"reasoning-end"
             | b"reasoning-signature"
             | b"redacted-reasoning"
             | b"reasoning-file" => Event::bare(Class::Structure).on(Side::Reasoning),
@@ -206,6 +217,9 @@ impl<'a> Chunk<'a> {
                 of(Class::State, Content::Other)
             }
             b"background-task-output" => tool,
+            b"background-task-started" | b"background-task-resumed" => {
+                of(Class::State, Content::Other).ending(Terminal::Reopens)
+            }
             kind if kind.starts_with(b"background-task-") => of(Class::State, Content::Other),
             _ => return None,
         })
@@ -216,8 +230,9 @@ impl<'a> Chunk<'a> {
         let state = of(Class::State, Content::Other);
         Some(match self.kind {
             b"routing-agent-text-delta" => self.text(frame, seen, &self.payload, Content::Token),
-            b"routing-agent-text-start" => Event::bare(Class::Structure),
-            b"workflow-start" => Event::bare(Class::Structure).ending(Terminal::Reopens),
+            b"routing-agent-text-start" | b"workflow-start" => {
+                Event::bare(Class::Structure).ending(Terminal::Reopens)
+            }
             b"workflow-finish" | b"workflow-canceled" | b"network-execution-event-finish" => {
                 Event::bare(Class::Finish).ending(Terminal::MayEnd)
             }
@@ -231,13 +246,7 @@ impl<'a> Chunk<'a> {
             kind if kind.starts_with(b"tool-execution-") => {
                 step(kind, of(Class::Tool, Content::Tool))
             }
-            kind if kind.starts_with(b"agent-execution-")
-                || kind.starts_with(b"workflow-execution-")
-                || kind.starts_with(b"routing-agent-") =>
-            {
-                step(kind, state)
-            }
-            kind if kind.starts_with(b"network-") || kind.starts_with(b"workflow-step-") => state,
+            kind if OF_OTHERS.iter().any(|family| kind.starts_with(family)) => step(kind, state),
             _ => return None,
         })
     }
@@ -249,7 +258,7 @@ impl<'a> Chunk<'a> {
             (b"text-delta", _) => Content::Token,
             (b"reasoning-delta", _) => Content::Reasoning,
             (_, Class::Tool) => return of(class, Content::Tool),
-            _ => return of(class, Content::Other),
+            (kind, _) => return begins(kind, of(class, Content::Other)),
         };
         self.text(frame, seen, &self.inner, content)
     }
@@ -321,13 +330,20 @@ impl<'a> Payload<'a> {
     }
 }
 
-/// Adds what a step of a network does to the stream.
+/// Adds what a step of a network or a workflow does to the stream.
 fn step(kind: &[u8], event: Event) -> Event {
-    match kind {
-        _ if kind.ends_with(b"-start") => event.ending(Terminal::Reopens),
-        _ if kind.ends_with(b"-approval") || kind.ends_with(b"-suspended") => {
-            event.ending(Terminal::MayEndWithInput)
-        }
-        _ => event,
+    if kind.ends_with(b"-approval") || kind.ends_with(b"-suspended") {
+        event.ending(Terminal::MayEndWithInput)
+    } else {
+        begins(kind, event)
+    }
+}
+
+/// Returns the event of a chunk of this type, with which something begins if its name says so.
+fn begins(kind: &[u8], event: Event) -> Event {
+    if kind == b"start" || kind.ends_with(b"-start") {
+        event.ending(Terminal::Reopens)
+    } else {
+        event
     }
 }

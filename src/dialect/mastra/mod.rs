@@ -93,6 +93,8 @@ fn match_first_frame(first: &FirstFrame<'_>) -> Sign {
 struct State {
     /// Whether the upstream sent an error. The stream then counts as failed, whatever follows.
     failed: bool,
+    /// Whether a workflow runs: the end of an agent is not its end.
+    in_workflow: bool,
     /// A hash of the id of the run that `total` counts.
     run: u64,
     /// What the steps of the run have used so far.
@@ -112,10 +114,17 @@ impl Parser for State {
         let chunk = Chunk::read(frame.data())?;
         let event = chunk.event(frame, seen)?;
         self.failed |= event.class == Class::Error;
+        match chunk.kind {
+            b"workflow-start" => self.in_workflow = true,
+            b"workflow-finish" | b"workflow-canceled" => self.in_workflow = false,
+            _ => {}
+        }
         let terminal = match event.terminal {
             Some(Terminal::MayEnd | Terminal::MayEndWithInput) if self.failed => {
                 Some(Terminal::MayFail)
             }
+            // The next step may be silent for longer than an agent that has ended.
+            Some(Terminal::MayEnd) if self.in_workflow => Some(Terminal::MayEndWithInput),
             terminal => terminal,
         };
         let usage = self.count(&chunk);

@@ -8,12 +8,14 @@ mod chunk;
 use super::beside::Seen;
 use super::first_frame::FirstFrame;
 use super::object::Object;
+use super::reader::Reader;
 use super::spec::{
     self, DialectSpec, ErrorContext, Failure, GenAi, HideFacts, PLAIN, Parser, Sign,
     chat_or_completion,
 };
 use super::text;
 use crate::event::{Class, Content, Event, Keep, Terminal};
+use crate::wire::json::Kind;
 use crate::wire::{Frame, Framing};
 use chunk::{Chunk, Field, bit};
 
@@ -71,6 +73,8 @@ struct State {
     begun: u64,
     /// The choices whose finish reason was sent.
     finished: u64,
+    /// A hash of the id of the completion. Zero if it has none, or if each of its chunks has an id of its own.
+    completion: u64,
 }
 
 impl Parser for State {
@@ -85,15 +89,61 @@ impl Parser for State {
             return Some(Event::bare(Class::Error).ending(Terminal::Error));
         }
         let (begun, finished) = (chunk.begun, chunk.finished);
+        // The chunk with the counts may repeat the role, under any id.
+        let may_open = self.finished != 0 && finished == 0 && chunk.role && chunk.usage.is_none();
         let mut event = self.event(frame, chunk, seen);
-        if finished != 0 || begun & !self.begun != 0 {
+        if may_open && self.opens_another(data) {
+            (self.begun, self.finished) = (begun, 0);
+            event.terminal = Some(Terminal::Reopens);
+        } else if finished != 0 || begun & !self.begun != 0 {
+            self.note_completion(data, finished != 0);
             event.terminal = self.end(begun, finished);
         }
         Some(event)
     }
 }
 
+/// Returns a hash of the id of a chunk; zero if it has none.
+fn completion(data: &[u8]) -> u64 {
+    let mut id = 0;
+    let read = Reader::new(data).object(|reader, key| {
+        match key {
+            b"id" if reader.kind()? == Kind::String => id = text::key(reader.word()?),
+            _ => reader.skip()?,
+        }
+        Some(())
+    });
+    read.map_or(0, |_| id)
+}
+
 impl State {
+    /// Notes the id of a chunk in which a choice begins, or in which one finishes.
+    #[inline(never)]
+    fn note_completion(&mut self, data: &[u8], finishes: bool) {
+        if finishes {
+            if self.begun == 0 || completion(data) != self.completion {
+                self.completion = 0;
+            }
+        } else if self.begun == 0 {
+            self.completion = completion(data);
+        }
+    }
+
+    /// Reports whether a chunk with a role opens another completion than the one that has ended: an agent forwards those
+    /// of all of its calls of the model.
+    #[inline(never)]
+    fn opens_another(&mut self, data: &[u8]) -> bool {
+        if self.completion == 0 {
+            return false;
+        }
+        let id = completion(data);
+        let is_other = id != 0 && id != self.completion;
+        if is_other {
+            self.completion = id;
+        }
+        is_other
+    }
+
     fn event(&mut self, frame: &Frame<'_>, chunk: Chunk, seen: &mut Seen) -> Event {
         // Chunks without text count, too: they repeat the id of their completion.
         let beside = seen.key(&chunk.beside);

@@ -31,9 +31,11 @@ pub(super) struct Fields<'a> {
     number_at: Option<Range<usize>>,
     delta: Option<Range<usize>>,
     usage: Option<Usage>,
-    response: &'a [u8],
+    pub(super) response: &'a [u8],
     /// The `type` of the item that the event opens or closes.
     pub(super) item_kind: &'a [u8],
+    /// The name of the function that the item calls.
+    pub(super) function: &'a [u8],
     /// What must be equal before two events are merged.
     beside: Beside,
     /// Whether there are log probabilities.
@@ -118,6 +120,7 @@ impl<'a> Fields<'a> {
                 reader.object(|reader, key| {
                     match key {
                         b"type" => self.item_kind = reader.word()?,
+                        b"name" => self.function = reader.word()?,
                         _ => reader.skip()?,
                     }
                     Some(())
@@ -176,15 +179,22 @@ impl<'a> Fields<'a> {
             {
                 of(Class::Structure, Content::Tool).on(Side::Tool)
             }
-            b"output_item.added" | b"output_item.done" if self.item_kind == b"reasoning" => {
+            b"output_item.added" if self.item_kind == b"reasoning" => Event::bare(Class::Structure)
+                .on(Side::Reasoning)
+                .ending(Terminal::Reopens),
+            b"output_item.done" if self.item_kind == b"reasoning" => {
                 Event::bare(Class::Structure).on(Side::Reasoning)
             }
+            b"reasoning_summary_part.added" => Event::bare(Class::Structure)
+                .on(Side::Reasoning)
+                .ending(Terminal::Reopens),
             kind if kind.starts_with(b"reasoning_") || kind.starts_with(b"reasoning.") => {
                 Event::bare(Class::Structure).on(Side::Reasoning)
             }
-            b"output_item.added"
-            | b"output_item.done"
-            | b"content_part.added"
+            b"output_item.added" | b"content_part.added" => Event::bare(Class::Structure)
+                .ending(Terminal::Reopens)
+                .in_lane(self.lane()),
+            b"output_item.done"
             | b"content_part.done"
             | b"output_text.annotation.added"
             | b"refusal.done" => Event::bare(Class::Structure).in_lane(self.lane()),

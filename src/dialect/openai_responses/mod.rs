@@ -16,6 +16,7 @@ use super::request::{Members, RequestHead};
 use super::spec::{
     self, BlockIndex, DialectSpec, ErrorContext, Failure, GenAi, HideFacts, PLAIN, Parser, Sign,
 };
+use super::text;
 use crate::event::{Class, Content, Event, Terminal};
 use crate::wire::{Frame, Framing};
 use fields::Fields;
@@ -104,8 +105,12 @@ struct State {
     wrapped: bool,
     /// Whether the response has called a tool of the agent: its output is part of the run, and takes its time.
     calls: bool,
+    /// Whether the response has called the tool of the Agents SDK that hands the run over to another agent.
+    hands_over: bool,
     /// Whether the last response of the run is complete.
     completed: bool,
+    /// A hash of the id of the last response that is complete.
+    complete: u64,
     /// The number of responses that began. Each counts its items from zero.
     responses: u64,
     /// Whether the stream is one response, and ends with it.
@@ -140,9 +145,11 @@ impl Parser for State {
                         event
                     })
                 }
-                // The whole message again, a handoff, or a request for approval.
+                // Another agent is to go on, or does.
+                Wrapper::Item if fields.item_name.starts_with(b"handoff_") => Some(self.go_on()),
+                Wrapper::Agent => Some(self.go_on()),
+                // The whole message again, or a request for approval.
                 Wrapper::Item => Some(of(Class::State, Content::Other)),
-                Wrapper::Agent => Some(of(Class::State, Content::Other)),
             };
         }
         let event = fields.event(frame, seen)?;
@@ -179,15 +186,28 @@ impl State {
     }
 
     /// Returns an event of one response of a run. A response that called a tool may be the last one, but the run is
-    /// silent for as long as the tool works.
+    /// silent for as long as the tool works. It is not the last one if it has handed the run over.
     fn in_run(&mut self, event: Event, fields: &Fields<'_>) -> Event {
         match (fields.kind, event.terminal) {
-            (b"response.created", _) => (self.calls, self.completed) = (false, false),
+            (b"response.created", _) => self.begin(),
+            (b"response.queued" | b"response.in_progress", _)
+                if self.completed && text::key(fields.response) != self.complete =>
+            {
+                self.begin();
+                return event.ending(Terminal::Reopens);
+            }
             (b"response.output_item.added" | b"response.output_item.done", _) => {
                 self.calls |= server_tool::leaves_the_call_to_others(fields.item_kind);
+                self.hands_over |= self.wrapped
+                    && fields.item_kind == b"function_call"
+                    && fields.function.starts_with(HANDOFF);
             }
             (_, Some(Terminal::MayEnd)) => {
-                self.completed = true;
+                self.complete = text::key(fields.response);
+                self.completed = !self.hands_over;
+                if self.hands_over {
+                    return event.ending(Terminal::Reopens);
+                }
                 if self.calls {
                     return event.ending(Terminal::MayEndWithInput);
                 }
@@ -196,7 +216,20 @@ impl State {
         }
         event
     }
+
+    const fn begin(&mut self) {
+        (self.calls, self.hands_over, self.completed) = (false, false, false);
+    }
+
+    /// Returns an event of the Agents SDK after which its run goes on, although a response has ended.
+    const fn go_on(&mut self) -> Event {
+        self.completed = false;
+        of(Class::State, Content::Other).ending(Terminal::Reopens)
+    }
 }
+
+/// How the Agents SDK names the tools with which one agent hands over to another.
+const HANDOFF: &[u8] = b"transfer_to_";
 
 /// The event types of the Agents SDK.
 #[derive(Clone, Copy, Debug)]

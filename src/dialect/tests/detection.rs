@@ -250,6 +250,15 @@ fn the_first_frame_tells_the_dialect() {
             Dialect::Strands,
         ),
         (r#"{"data":"a","delta":{"text":"a"}}"#, Dialect::Strands),
+        (
+            r#"{"type":"multiagent_node_start","node_id":"a","node_type":"agent"}"#,
+            Dialect::Strands,
+        ),
+        (
+            r#"{"event":{"data":"a"},"node_id":"a","type":"multiagent_node_stream"}"#,
+            Dialect::Strands,
+        ),
+        (r#"{"type":"multiagent"}"#, Dialect::Opaque),
         (r#"{"event":{"name":"a"}}"#, Dialect::Opaque),
         (r#"{"type":"text-start","id":"t"}"#, Dialect::VercelUi),
         (

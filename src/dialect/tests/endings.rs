@@ -1,4 +1,4 @@
-//! Tests of ends that are certain because of the request.
+//! Tests of ends that are certain because of the request, and of ends that depend on what came before.
 
 use super::*;
 
@@ -111,4 +111,36 @@ fn a_response_with_a_call_may_be_followed_by_another_however_long_its_tool_takes
     let run = [CREATED, call, COMPLETED, OTHER_CREATED, COMPLETED];
     let ends = terminals(&unsaid, &run);
     assert_eq!(ends.last(), Some(&Some(Terminal::MayEnd)));
+}
+
+/// Elsewhere than in the Agents SDK, the names of functions mean nothing.
+#[test]
+fn only_the_agents_sdk_hands_a_run_over() {
+    let call = r#"{"type":"response.output_item.done","item":{"id":"i","type":"function_call","name":"transfer_to_b"}}"#;
+    let wrapped = |event: &str| format!(r#"{{"type":"raw_response_event","data":{event}}}"#);
+    let unsaid = Members::default();
+    let plain = terminals(&unsaid, &[CREATED, call, COMPLETED]);
+    assert_eq!(plain.last(), Some(&Some(Terminal::MayEndWithInput)));
+    let events = [CREATED, call, COMPLETED].map(wrapped);
+    let events: Vec<&str> = events.iter().map(String::as_str).collect();
+    let handed = terminals(&unsaid, &events);
+    assert_eq!(handed.last(), Some(&Some(Terminal::Reopens)));
+}
+
+/// Only another response takes an end back.
+#[test]
+fn the_state_of_an_ended_response_does_not_take_its_end_back() {
+    let state = |word: &str, id: &str| {
+        format!(r#"{{"type":"response.{word}","response":{{"id":"{id}"}}}}"#)
+    };
+    let last = |event: &str| {
+        let events = [CREATED, COMPLETED, event];
+        terminals(&Members::default(), &events).pop().unwrap()
+    };
+    for word in ["queued", "in_progress"] {
+        assert_eq!(last(&state(word, "r")), None, "{word}");
+        assert_eq!(last(&state(word, "s")), Some(Terminal::Reopens), "{word}");
+    }
+    let first = terminals(&Members::default(), &[&state("in_progress", "r")]);
+    assert_eq!(first, [None]);
 }

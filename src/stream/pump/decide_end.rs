@@ -60,7 +60,7 @@ impl Pump {
             self.state = State::Reading;
             return None;
         }
-        // Any event may have been the last, and nothing followed for long: it was.
+        // The upstream may have said its last word, and nothing followed for long: it had.
         let possible = self.ingress.intake.possible_end().filter(|_| silence);
         let end = possible.unwrap_or(end);
         if end == End::FirstEventTimeout {

@@ -258,7 +258,7 @@ impl Intake {
         }
         if delivered.counted.events > 0 {
             egress.last_push = now;
-            let end = self.silent_end();
+            let end = self.possible_end();
             if end.is_some() || self.clocks.may_end() {
                 self.clocks.note_possible_end(end, now);
             }
@@ -294,15 +294,6 @@ impl Intake {
         self.clocks.release(now);
     }
 
-    /// Returns the end that a short silence means from here on: the upstream has said its last word.
-    const fn silent_end(&self) -> Option<End> {
-        match self.pipeline.may_end() {
-            Some(Terminal::MayEnd) => Some(End::Finished),
-            Some(Terminal::MayFail) => Some(End::UpstreamError),
-            _ => None,
-        }
-    }
-
     /// Adds the time since [`Intake::hold`] to the total for which the upstream was not read.
     pub(super) fn end_hold(&mut self, now: Instant) {
         if let Some(since) = self.held_since.take() {
@@ -329,12 +320,16 @@ impl Intake {
         })
     }
 
-    /// Returns how the stream ends if the upstream now stays silent, provided that the response may be complete.
+    /// Returns how the stream ends if the upstream now stays silent, provided that it may have said its last word. After
+    /// a [`Terminal::MayEndWithInput`] silence proves nothing, however long it is.
     pub(super) fn possible_end(&self) -> Option<End> {
-        self.pipeline.may_end().map(|terminal| match terminal {
-            Terminal::MayFail => End::UpstreamError,
-            _ => End::Finished,
-        })
+        match self.pipeline.may_end() {
+            Some(Terminal::MayEnd) => Some(End::Finished),
+            Some(Terminal::MayFail) => Some(End::UpstreamError),
+            // The client was told a failure, and is told nothing that follows.
+            _ if self.has_ended_translation() => Some(End::UpstreamError),
+            _ => None,
+        }
     }
 
     /// Reports whether the client of a translation was told the end.
