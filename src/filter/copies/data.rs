@@ -124,6 +124,7 @@ impl Filter {
         };
         if let Some(told) = data.tells.filter(|told| self.rules.of(*told).hides()) {
             let pieces = data.texts.iter().flat_map(|text| &text.pieces);
+            let pieces = pieces.chain(&data.rest);
             edits.extend(pieces.map(|piece| (piece.clone(), Vec::new())));
             kind = told;
         }
@@ -189,6 +190,13 @@ impl Filter {
             } else {
                 let gone = self.lanes.put(scanned);
                 add(&mut self.hidden.characters, gone);
+            }
+        }
+        for range in found.rest.iter().filter(|range| !touches(redacted, range)) {
+            let left = Alone::scan(&rules.marks, data.get(range.clone()).unwrap_or_default()).left;
+            add(&mut self.hidden.characters, left.hidden);
+            if let Some(text) = left.text {
+                changes.push((range.clone(), text));
             }
         }
         if !said.is_empty() {

@@ -60,6 +60,8 @@ const ARGUMENTS: [&[u8]; 5] = [
 pub(super) struct Leaves {
     /// The strings by their places.
     pub(super) texts: Vec<Leaf>,
+    /// The strings for whose places there was no room.
+    pub(super) rest: Vec<Range<usize>>,
     /// A hash of the members that name the payload: texts of different names are different texts.
     pub(super) names: u64,
     /// What the payload says that it is, if that is a thought or a call.
@@ -172,6 +174,8 @@ impl Leaves {
                 path,
                 pieces: vec![range],
             });
+        } else {
+            self.rest.push(range);
         }
     }
 

@@ -27,6 +27,8 @@ pub(super) enum Copy {
 #[derive(Debug, Default)]
 pub(super) struct Data {
     pub(super) texts: Vec<Text>,
+    /// Strings that are scanned each by itself, if nobody else does so.
+    pub(super) rest: Vec<Range<usize>>,
     /// What the data says that it is, if that is a thought or a call.
     pub(super) tells: Option<Kind>,
     /// What cannot be searched, and what is empty in its place.
@@ -62,6 +64,7 @@ impl Data {
         };
         Self {
             texts: leaves.texts.into_iter().map(text).collect(),
+            rest: Vec::new(),
             tells: leaves.tells,
             unread: leaves.unread,
         }
@@ -77,9 +80,12 @@ impl Data {
         let path = key("member", name);
         // The event was read as JSON already.
         let _ = leaves.read(inner, &mut Cursor::new(inner), name, path, 0);
+        let rest = std::mem::take(&mut leaves.rest);
         let mut found = Self::of(leaves, lane, None);
+        found.rest = rest;
         let places = (found.texts.iter_mut())
             .flat_map(|text| &mut text.pieces)
+            .chain(&mut found.rest)
             .chain(found.unread.iter_mut().map(|(place, _)| place));
         for place in places {
             *place = place.start + range.start..place.end + range.start;
