@@ -166,7 +166,7 @@ impl Filter {
                 continue;
             };
             let before = (scanned.scanner.spans, scanned.scanner.hidden);
-            let mut is_hidden = false;
+            let mut is_hidden = scanned.scanner.is_hidden();
             let mut hidden = Vec::new();
             for piece in pieces {
                 let raw = data.get(piece.clone()).unwrap_or_default();
@@ -180,6 +180,7 @@ impl Filter {
                 }
             }
             self.note_spans(&mut scanned, before.0, sink);
+            is_hidden |= scanned.scanner.is_hidden();
             is_hidden |= (scanned.scanner.spans, scanned.scanner.hidden) != before;
             if is_hidden && !hidden.is_empty() {
                 said.push(hidden);

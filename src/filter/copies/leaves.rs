@@ -33,14 +33,16 @@ const OWN: [&[u8]; 5] = [b"data", b"event", b"params", b"payload", b"value"];
 /// Members that hold a thought as an object.
 const THOUGHTS: [&[u8]; 3] = [b"reasoning", b"thinking", b"thought"];
 /// Members that name things, if they hold one word, beside those that name a writer.
-const NAMES: [&[u8]; 7] = [
+const NAMES: [&[u8]; 9] = [
     b"event",
     b"kind",
     b"level",
     b"logger",
+    b"mimeType",
     b"progressToken",
     b"status",
     b"type",
+    b"uri",
 ];
 /// What the name of an id ends with. An id of one word is no text.
 const IDS: [&[u8]; 6] = [b"_id", b"_ids", b"ID", b"Id", b"Ids", b"uid"];
