@@ -251,6 +251,9 @@ pub enum Side {
     Tool,
     /// The application's own data, of any shape, which may repeat what the model wrote.
     Application,
+    /// Data of any shape in an event that the dialect defines: it may repeat what the model wrote, too, but the client
+    /// counts on the event.
+    Data,
 }
 
 /// Which texts are over with an event: the next piece in their lane begins another text.

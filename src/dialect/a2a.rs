@@ -15,7 +15,9 @@ use super::first_frame::FirstFrame;
 use super::object::Object;
 use super::reader::Reader;
 use super::request::{Members, RequestHead};
-use super::spec::{self, DialectSpec, ErrorContext, Failure, GenAi, PLAIN, Parser, Refusal, Sign};
+use super::spec::{
+    self, DialectSpec, ErrorContext, Failure, GenAi, HideFacts, PLAIN, Parser, Refusal, Sign,
+};
 use super::text;
 use crate::event::{Class, Content, Event, Keep, Terminal};
 use crate::wire::json::Kind;
@@ -38,6 +40,11 @@ pub(super) const SPEC: DialectSpec = DialectSpec {
     refusal: Some(refusal),
     reads_request_body: true,
     subscribes: |parts| parts.uri.path().ends_with(":subscribe"),
+    // The message of a status, the parts that are no text, and the metadata of everything.
+    hide: HideFacts {
+        beside: &[b"data", b"message", b"metadata"],
+        ..HideFacts::NONE
+    },
     gen_ai: GenAi::AGENT,
     failure,
     ..PLAIN

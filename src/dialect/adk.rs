@@ -24,7 +24,10 @@ pub(super) const SPEC: DialectSpec = DialectSpec {
     match_first_frame: |first| Sign::Certain.when(first.has("author") && first.has("invocationId")),
     parser: |_| Box::<State>::default(),
     always_streams: true,
-    hide: HideFacts::MIXES_CALLS_WITH_TEXT,
+    hide: HideFacts {
+        beside: &[b"customMetadata", b"custom_metadata"],
+        ..HideFacts::MIXES_CALLS_WITH_TEXT
+    },
     gen_ai: GenAi::AGENT,
     failure,
     ..PLAIN

@@ -138,9 +138,15 @@ impl Parser for State {
             }
             b"STATE_SNAPSHOT" | b"MESSAGES_SNAPSHOT" | b"ACTIVITY_SNAPSHOT" => {
                 let key = text::key((fields.kind, fields.message, seen.key(&fields.beside)));
-                text::superseded(of(Class::State, Content::Other), frame, key)
+                let event = text::superseded(of(Class::State, Content::Other), frame, key);
+                if fields.kind == b"ACTIVITY_SNAPSHOT" {
+                    event.on(Side::Data)
+                } else {
+                    event
+                }
             }
-            b"STATE_DELTA" | b"ACTIVITY_DELTA" => of(Class::State, Content::Other),
+            b"STATE_DELTA" => of(Class::State, Content::Other),
+            b"ACTIVITY_DELTA" => of(Class::State, Content::Other).on(Side::Data),
             b"CUSTOM" | b"RAW" => of(Class::Opaque, Content::Other).on(Side::Application),
             kind if is_bracket(kind) => {
                 let event = Event {

@@ -6,13 +6,13 @@
 use std::ops::Range;
 
 use super::Dialect;
-use super::beside::{Need, Seen};
+use super::beside::{self, Need, Seen};
 use super::first_frame::FirstFrame;
 use super::object::Object;
 use super::reader::Reader;
 use super::spec::{self, DialectSpec, ErrorContext, Failure, PLAIN, Parser, ResumeIds, Sign};
 use super::text;
-use crate::event::{Class, Content, Event, Keep, Terminal, TextsOver, Usage};
+use crate::event::{Class, Content, Event, Keep, Side, Terminal, TextsOver, Usage};
 use crate::wire::json::{self, Kind};
 use crate::wire::{Frame, Framing};
 
@@ -83,22 +83,23 @@ struct State {
     typed: bool,
     /// The member that carries the text of tokens.
     text: Option<&'static str>,
-    /// Whether tokens say which agent wrote them.
-    authored: bool,
+    /// Hashes of the names of the members by which tokens say whose text they are.
+    writers: Vec<u64>,
 }
 
 impl Parser for State {
     fn classify(&mut self, frame: &Frame<'_>, _: &mut Seen) -> Option<Event> {
-        let (event, place) = classify(frame)?;
+        let (event, place, writers) = classify(frame)?;
         self.typed |= frame.data().starts_with(b"{");
         self.text = self.text.or(place);
         let is_token = event.class == Class::Token || event.content == Content::Token;
-        self.authored |= is_token && event.lane != 0;
+        if is_token && !writers.have_names(&self.writers) {
+            self.writers = writers.names().collect();
+        }
         Some(match event.texts_over {
             TextsOver::None => event,
-            // Nobody says whose text it is.
-            _ if !self.authored => event.in_lane(0),
-            _ => event,
+            // Unless it says all that tokens say, nobody says whose text it is.
+            _ => event.in_lane(writers.lane_of(&self.writers, event.class)),
         })
     }
 
@@ -116,8 +117,8 @@ impl Parser for State {
     }
 }
 
-/// Returns the meaning of a frame, and the member that carries its text.
-fn classify(frame: &Frame<'_>) -> Option<(Event, Option<&'static str>)> {
+/// Returns the meaning of a frame, the member that carries its text, and whose text it says that it is.
+fn classify(frame: &Frame<'_>) -> Option<(Event, Option<&'static str>, Writers)> {
     let data = frame.data();
     let name = match frame.name() {
         b"message" | b"data" => b"",
@@ -125,7 +126,7 @@ fn classify(frame: &Frame<'_>) -> Option<(Event, Option<&'static str>)> {
     };
     if name.is_empty() && data.starts_with(b"[DONE]") {
         let done = Event::bare(Class::Done).ending(Terminal::Done);
-        return Some((done, None));
+        return Some((done, None, Writers::default()));
     }
     let fields = match Fields::read(data) {
         Some(fields) => fields,
@@ -141,7 +142,8 @@ fn classify(frame: &Frame<'_>) -> Option<(Event, Option<&'static str>)> {
         None => return None,
     };
     let place = fields.place().filter(|_| meaning == Meaning::Token);
-    Some((event(frame, meaning, fields), place))
+    let writers = fields.writers;
+    Some((event(frame, meaning, fields), place, writers))
 }
 
 fn event(frame: &Frame<'_>, meaning: Meaning, fields: Fields<'_>) -> Event {
@@ -159,25 +161,20 @@ fn event(frame: &Frame<'_>, meaning: Meaning, fields: Fields<'_>) -> Event {
         Meaning::Heartbeat => Event::bare(Class::Heartbeat),
         Meaning::Interrupt | Meaning::State => of(Class::State, Content::Other),
         // The application shows it, and may wait for it.
-        Meaning::Status => of(Class::State, Content::Other),
+        Meaning::Status => of(Class::State, Content::Other).on(Side::Data),
         // What the model writes after the step or the tool is another text.
         Meaning::Step | Meaning::StepEnd => Event {
             terminal: (meaning == Meaning::Step).then_some(Terminal::Reopens),
             ..of(Class::State, Content::Other)
         }
-        .in_lane(fields.author)
         .with_texts_over(TextsOver::InLane),
-        Meaning::Tool => of(Class::Tool, Content::Tool)
-            .in_lane(fields.author)
-            .with_texts_over(TextsOver::InLane),
+        Meaning::Tool => of(Class::Tool, Content::Tool).with_texts_over(TextsOver::InLane),
         Meaning::Usage => Event {
             usage: fields.usage(),
             ..Event::bare(Class::Usage)
         },
         // This repeats all tokens as one text.
-        Meaning::Whole => of(Class::Structure, Content::Other)
-            .in_lane(fields.author)
-            .with_texts_over(TextsOver::InLane),
+        Meaning::Whole => of(Class::Structure, Content::Other).with_texts_over(TextsOver::InLane),
         Meaning::Reasoning if fields.has_status || fields.text.is_none() => {
             of(Class::State, Content::Other)
         }
@@ -196,7 +193,7 @@ fn delta(frame: &Frame<'_>, class: Class, content: Content, fields: Fields<'_>) 
             ..Event::bare(class)
         };
     };
-    let event = text::event(frame, class, content, range).in_lane(fields.author);
+    let event = text::event(frame, class, content, range).in_lane(fields.writers.lane());
     let Some(span) = event.text else { return event };
     let (start, end) = (span.start as usize, span.end as usize);
     let key = text::key((frame.block.get(..start), frame.block.get(end..)));
@@ -281,8 +278,7 @@ struct Fields<'a> {
     has_node: bool,
     has_state: bool,
     has_status: bool,
-    /// A hash of the members that say who speaks, or in which message; zero if there are none.
-    author: u64,
+    writers: Writers,
     /// Token counts in an object of their own.
     nested_usage: Option<Usage>,
     /// Token counts beside the other members.
@@ -295,25 +291,6 @@ struct Fields<'a> {
 /// with the text in one of its members.
 const PLACES: [&[u8]; 8] = [
     b"content", b"text", b"delta", b"token", b"data", b"chunk", b"message", b"value",
-];
-/// The members that say which agent speaks, or in which message. An `id` alone may count events.
-const AUTHORS: [&[u8]; 16] = [
-    b"agent",
-    b"agentId",
-    b"agentName",
-    b"agent_id",
-    b"agent_name",
-    b"author",
-    b"branch",
-    b"langgraph_node",
-    b"messageId",
-    b"message_id",
-    b"name",
-    b"node_name",
-    b"sender",
-    b"source",
-    b"speaker",
-    b"worker",
 ];
 const PLACES_IN_DATA: [&[u8]; 4] = [b"content", b"text", b"token", b"chunk"];
 /// The distance between the ranks of two places, which leaves room for the members of `data`.
@@ -361,7 +338,7 @@ impl<'a> Fields<'a> {
                 self.has_node = true;
                 self.spoken_by(reader, key)?;
             }
-            key if AUTHORS.contains(&key) => self.spoken_by(reader, key)?,
+            key if beside::names_writer(key) => self.spoken_by(reader, key)?,
             b"state" => {
                 self.has_state = true;
                 reader.skip()?;
@@ -390,11 +367,13 @@ impl<'a> Fields<'a> {
         Some(())
     }
 
-    /// Notes a member that says who speaks. The sum does not depend on the members' order.
+    /// Notes a member that says who speaks, or in which message. That it is the model says nothing: some agents say so
+    /// only once.
     fn spoken_by(&mut self, reader: &mut Reader<'_>, key: &[u8]) -> Option<()> {
         let value = reader.raw()?;
-        if !matches!(value, b"null" | b"\"\"") {
-            self.author = self.author.wrapping_add(text::key((key, value)));
+        let is_model = key == b"role" && matches!(value, b"\"assistant\"" | b"\"ai\"");
+        if !is_model && !matches!(value, b"null" | b"\"\"") {
+            self.writers.add(key, value);
         }
         Some(())
     }
@@ -420,6 +399,60 @@ impl<'a> Fields<'a> {
     fn usage(&self) -> Option<Usage> {
         self.nested_usage
             .or_else(|| Some(self.own_usage).filter(|usage| *usage != Usage::default()))
+    }
+}
+
+/// The most members of one event that say whose text it is. Further ones are not read.
+const MAX_WRITERS: usize = 8;
+
+/// The members of one event that say who speaks, or in which message: hashes of their names, and of name and value.
+#[derive(Clone, Copy, Debug, Default)]
+struct Writers {
+    members: [(u64, u64); MAX_WRITERS],
+    len: usize,
+}
+
+impl Writers {
+    fn add(&mut self, name: &[u8], value: &[u8]) {
+        if let Some(free) = self.members.get_mut(self.len) {
+            *free = (text::key(name), text::key((name, value)));
+            self.len += 1;
+        }
+    }
+
+    fn members(&self) -> &[(u64, u64)] {
+        self.members.get(..self.len).unwrap_or_default()
+    }
+
+    fn names(&self) -> impl Iterator<Item = u64> {
+        self.members().iter().map(|(name, _)| *name)
+    }
+
+    fn have_names(&self, names: &[u64]) -> bool {
+        self.names().eq(names.iter().copied())
+    }
+
+    /// Returns the lane of a text; zero if nobody says whose it is. The sum does not depend on the members' order.
+    fn lane(&self) -> u64 {
+        self.members()
+            .iter()
+            .fold(0_u64, |sum, (_, value)| sum.wrapping_add(*value))
+    }
+
+    /// Returns the lane in which tokens with members of these names are whose text this is; zero if one is missing.
+    fn lane_of(&self, names: &[u64], class: Class) -> u64 {
+        // The name of a tool is no writer's.
+        let tools = (class == Class::Tool).then(|| text::key(b"name".as_slice()));
+        let value = |wanted: &u64| {
+            let found = self.members().iter().find(|(name, _)| name == wanted);
+            found
+                .filter(|(name, _)| Some(*name) != tools)
+                .map(|(_, value)| *value)
+        };
+        names
+            .iter()
+            .try_fold(0_u64, |sum, name| Some(sum.wrapping_add(value(name)?)))
+            .unwrap_or_default()
     }
 }
 

@@ -52,7 +52,12 @@ fn match_first_frame(first: &FirstFrame<'_>) -> Sign {
         b"metadata" => !first.has("attempt"),
         _ => false,
     };
-    Sign::Likely.when(may_be && first.is_understood(Dialect::LangServe))
+    // Any application may name its events like that. LangServe's own streams begin with `metadata`.
+    let says_more = ["content", "event", "ops", "text"];
+    let is_vague = first.name() == b"data"
+        && first.is_object()
+        && !says_more.into_iter().any(|member| first.has(member));
+    Sign::Likely.when(may_be && !is_vague && first.is_understood(Dialect::LangServe))
 }
 
 impl Parser for State {
@@ -114,6 +119,13 @@ impl State {
                 let envelope = ("data", object.run_id, object.key(seen));
                 let is_alone = !object.crowded && !object.has_data;
                 let message = object.own;
+                let added = Added::read(frame.data()).filter(|added| {
+                    let is_message = !message.kind.is_empty() || added.texts == 1;
+                    !(message.is_message() && is_message)
+                });
+                if let Some(added) = added {
+                    return Some(added.event(frame));
+                }
                 message.is_message().then(|| {
                     let event = message.delta(frame, seen, envelope, Keep::First);
                     Event {
@@ -182,6 +194,8 @@ struct Object<'a> {
     run_id: &'a [u8],
     parents: Parents,
     chunk: Message<'a>,
+    /// The text of a chunk that is a string.
+    plain: Option<Range<usize>>,
     /// The text of a chunk that repeats a model's text.
     repeat: Option<Range<usize>>,
     usage: Option<Usage>,
@@ -222,11 +236,14 @@ impl<'a> Object<'a> {
                     reader.object(|reader, key| {
                         match key {
                             b"chunk" if reader.kind()? == Kind::String => {
-                                object.repeat = reader.string()?;
+                                object.plain = reader.string()?;
+                                object.repeat.clone_from(&object.plain);
                             }
                             b"chunk" => {
                                 object.chunk = Message::read(reader)?;
-                                object.repeat = object.chunk.only_text();
+                                // What has no type may have any members.
+                                let is_message = !object.chunk.kind.is_empty();
+                                object.repeat = object.chunk.only_text().filter(|_| is_message);
                             }
                             b"output" => {
                                 object.crowded |= reader.clone().says_something()?;
@@ -263,9 +280,19 @@ impl<'a> Object<'a> {
                 let own = (self.own.kind, self.own.id, seen.key(&self.own.beside));
                 let envelope = (self.event, self.run_id, own, self.key(seen));
                 let is_alone = !self.crowded && !self.own.is_message();
-                // A run is one message, whose id may change from chunk to chunk, and in its end event.
-                let chunk = self.chunk.of_run(self.run_id);
-                let event = chunk.delta(frame, seen, envelope, Keep::First);
+                let event = match self.plain {
+                    // A model that completes a text.
+                    Some(range) => {
+                        let event = text::event(frame, Class::Token, Content::Token, range)
+                            .in_lane(text::key(self.run_id));
+                        text::joining(event, Keep::First, text::key(envelope))
+                    }
+                    // A run is one message, whose id may change from chunk to chunk, and in its end event.
+                    None => {
+                        let chunk = self.chunk.of_run(self.run_id);
+                        chunk.delta(frame, seen, envelope, Keep::First)
+                    }
+                };
                 Event {
                     merge: event.merge.filter(|_| is_alone),
                     ..event
@@ -278,17 +305,79 @@ impl<'a> Object<'a> {
             .in_lane(text::key(self.run_id))
             .with_texts_over(TextsOver::InLane),
             // These repeat the model's text at each enclosing level.
-            b"on_chain_stream" | b"on_parser_stream" => Event {
-                text: self.repeat.and_then(|range| frame.in_block(range)),
-                ..of(Class::State, Content::Other)
+            b"on_chain_stream" | b"on_parser_stream" => {
+                let text = self.repeat.and_then(|range| frame.in_block(range));
+                let side = match text {
+                    Some(_) => Side::Answer,
+                    // What else a chain puts out may have any shape.
+                    None => Side::Data,
+                };
+                Event {
+                    text,
+                    side,
+                    ..of(Class::State, Content::Other)
+                }
+                .in_lane(text::key((self.event, self.run_id)))
             }
-            .in_lane(text::key((self.event, self.run_id))),
             b"on_tool_start" | b"on_tool_end" | b"on_tool_error" => of(Class::Tool, Content::Tool),
             // The application's own data.
             b"on_custom_event" => of(Class::Opaque, Content::Other).on(Side::Application),
             event if event.starts_with(b"on_") => of(Class::State, Content::Other),
             _ => return None,
         })
+    }
+}
+
+/// The members that repeat what the runnable was asked.
+const INPUTS: [&[u8]; 5] = [b"input", b"inputs", b"prompt", b"query", b"question"];
+
+/// What a chunk of a runnable adds that puts out an object: clients join the strings of each member.
+#[derive(Debug, Default)]
+struct Added<'a> {
+    /// The last member with a string.
+    name: &'a [u8],
+    text: Range<usize>,
+    /// How many there are.
+    texts: usize,
+    /// Whether there is something else.
+    others: bool,
+}
+
+impl<'a> Added<'a> {
+    /// Reads a chunk. Returns `None` if it adds no text.
+    fn read(data: &'a [u8]) -> Option<Self> {
+        let mut added = Self::default();
+        let mut reader = Reader::new(data);
+        reader.object(|reader, key| {
+            if reader.kind()? == Kind::String && !INPUTS.contains(&key) {
+                added.name = key;
+                added.text = reader.string()?.unwrap_or_default();
+                added.texts += 1;
+            } else {
+                added.others |= reader.says_something()?;
+            }
+            Some(())
+        })?;
+        reader.end()?;
+        (added.texts > 0).then_some(added)
+    }
+
+    fn event(self, frame: &Frame<'_>) -> Event {
+        let name = text::key(("data", self.name));
+        if self.others || self.texts > 1 {
+            // Each member is a text of its own.
+            return of(Class::State, Content::Token)
+                .on(Side::Data)
+                .in_lane(text::key("data"));
+        }
+        let (class, content) = match self.name {
+            b"reasoning" | b"reasoning_content" | b"thinking" | b"thought" | b"thoughts" => {
+                (Class::Reasoning, Content::Reasoning)
+            }
+            _ => (Class::Token, Content::Token),
+        };
+        let event = text::event(frame, class, content, self.text).in_lane(name);
+        text::joining(event, Keep::First, name)
     }
 }
 

@@ -12,7 +12,9 @@ use super::beside::Seen;
 use super::first_frame::FirstFrame;
 use super::reader::Reader;
 use super::request::{Members, RequestHead};
-use super::spec::{self, DialectSpec, ErrorContext, Failure, PLAIN, Parser, ResumeIds, Sign};
+use super::spec::{
+    self, DialectSpec, ErrorContext, Failure, HideFacts, PLAIN, Parser, ResumeIds, Sign,
+};
 use crate::event::{Class, Content, Event, Terminal};
 use crate::wire::{Frame, Framing};
 
@@ -34,6 +36,11 @@ pub(super) const SPEC: DialectSpec = DialectSpec {
     survives_client,
     // The standalone stream, for messages that belong to no call.
     subscribes: |parts| parts.method == Method::GET,
+    // Of notifications, and of requests to the client.
+    hide: HideFacts {
+        beside: &[b"params"],
+        ..HideFacts::NONE
+    },
     failure,
     resume_ids: ResumeIds::Never,
     ..PLAIN

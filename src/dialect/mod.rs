@@ -48,6 +48,7 @@ mod writers;
 use std::fmt;
 
 use beside::Seen;
+pub use beside::names_writer;
 pub use rejection_body::refusal;
 use repeat::Repeat;
 pub use request::{KEYS, Members, RequestHead};

@@ -135,6 +135,11 @@ pub struct HideFacts {
     pub block_index: Option<BlockIndex>,
     /// The events that carry an event of the model's provider.
     pub carries: Option<Carries>,
+    /// The top-level members in which events on [`Side::Application`](crate::event::Side) and
+    /// [`Side::Data`](crate::event::Side) hold their data; empty if all of it is data.
+    pub wraps: &'static [&'static [u8]],
+    /// Members of other events, at any depth, that hold data of any shape.
+    pub beside: &'static [&'static [u8]],
 }
 
 impl HideFacts {
@@ -145,6 +150,8 @@ impl HideFacts {
         keeps_emptied_events: false,
         block_index: None,
         carries: None,
+        wraps: &[],
+        beside: &[],
     };
     /// Each text is closed by an event of its own.
     pub(super) const CLOSES_TEXTS: Self = Self {

@@ -38,7 +38,11 @@ pub(super) const SPEC: DialectSpec = DialectSpec {
             .raw("transient", "true");
         format!("data: {}\n\n", part.end())
     }),
-    hide: HideFacts::CLOSES_TEXTS,
+    hide: HideFacts {
+        wraps: &[b"data"],
+        beside: &[b"messageMetadata"],
+        ..HideFacts::CLOSES_TEXTS
+    },
     failure,
     ..PLAIN
 };

@@ -74,7 +74,8 @@ impl Parser for State {
             // Another call of the model.
             b"f" => Event::bare(Class::Structure).with_texts_over(TextsOver::InLane),
             b"h" | b"k" => of(Class::Structure, Content::Other),
-            b"2" | b"8" => of(Class::State, Content::Other),
+            // The application's own data, and what it notes of the message.
+            b"2" | b"8" => of(Class::State, Content::Other).on(Side::Application),
             b"c" => arguments(frame, seen)?,
             b"a" => of(Class::Tool, Content::Tool),
             b"9" => of(Class::Tool, Content::Tool).of_call(Step::Ends, 0, call(data)?),

@@ -29,7 +29,7 @@ mod tool_name;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use copies::Copies;
+use copies::{Copies, Lanes};
 use markers::Kind;
 pub use markers::Kind as HiddenKind;
 pub use notes::Note;
@@ -59,6 +59,8 @@ pub struct Filter {
     framing: Framing,
     texts: Vec<ScannedText>,
     copies: Copies,
+    /// The texts in data of any shape.
+    lanes: Lanes,
     reindex: Reindex,
     hidden: Hidden,
     /// The kind of output that is being dropped; `None` once the client was sent something visible.
@@ -78,6 +80,7 @@ impl Filter {
             framing,
             texts: Vec::new(),
             copies: Copies::default(),
+            lanes: Lanes::default(),
             reindex: Reindex::default(),
             hidden: Hidden::default(),
             run: None,
@@ -95,7 +98,7 @@ impl Filter {
     /// Returns how much was hidden so far.
     pub fn hidden(&self) -> Hidden {
         let mut hidden = self.hidden;
-        for scanned in &self.texts {
+        for scanned in self.texts.iter().chain(&self.lanes.texts) {
             add(&mut hidden.characters, scanned.scanner.hidden);
         }
         hidden
@@ -123,7 +126,9 @@ impl Filter {
             sink(block_of(frame), event);
             return;
         }
-        if event.side == Side::Application {
+        if matches!(event.side, Side::Application | Side::Data)
+            || (event.class == Class::Opaque && is_unknown(dialect, &frame, event))
+        {
             self.take_copy(dialect, frame, event, sink);
             return;
         }
@@ -178,6 +183,9 @@ impl Filter {
         for scanned in std::mem::take(&mut self.texts) {
             self.end(scanned, sink);
         }
+        for scanned in std::mem::take(&mut self.lanes.texts) {
+            self.end(scanned, sink);
+        }
     }
 
     /// Classifies an event that was changed. It stays at its place in the stream.
@@ -225,11 +233,14 @@ impl Filter {
             tools: rules.tools.hides(),
             marks: Some(&rules.marks),
             skip: own.as_slice(),
+            beside: dialect.hide_facts().beside,
             traces: false,
             all_texts: false,
             is_state: event.class == Class::State,
         };
-        let redacted = redactor.run(frame.data());
+        let mut redacted = redactor.run(frame.data());
+        let was_redacted = !redacted.edits.is_empty();
+        self.take_beside(&frame, &event, &mut redacted, sink);
         let said = event.content;
         let changed = if redacted.edits.is_empty() {
             None
@@ -271,7 +282,7 @@ impl Filter {
             && self.framing != Framing::JsonArray
             && !has_role(changed.as_ref().unwrap_or(&frame).data());
         // A state event repeats what the client was told already.
-        if (was_changed || is_call) && event.class != Class::State {
+        if (was_redacted || is_call) && event.class != Class::State {
             let kind = if is_call { Kind::Tool } else { kind };
             self.note_event(kind, &frame, sink);
         }
@@ -378,6 +389,19 @@ fn template(frame: &Frame<'_>, event: &Event) -> (Frame<'static>, Event) {
         }
         None => (frame.clone().into_owned(), *event),
     }
+}
+
+/// Reports whether an event is one that its dialect does not know, with data that may be searched.
+fn is_unknown(dialect: Dialect, frame: &Frame<'_>, event: &Event) -> bool {
+    let says_nothing = event.content == Content::Other
+        && event.side == Side::Answer
+        && event.texts_over == TextsOver::None
+        && event.lane == 0
+        && event.text.is_none()
+        && event.terminal.is_none()
+        && event.call.is_none();
+    let is_data = matches!(frame.data().trim_ascii_start().first(), Some(b'{' | b'['));
+    says_nothing && is_data && !dialect.is_opaque()
 }
 
 /// Returns the block of a frame, without a copy.

@@ -65,6 +65,8 @@ pub(super) struct Redactor<'a> {
     pub(super) marks: Option<&'a Marks>,
     /// The positions of the text that is scanned as a stream, in order. They are left to that scan.
     pub(super) skip: &'a [Range<usize>],
+    /// Members that hold data of any shape, which is left to other scans.
+    pub(super) beside: &'static [&'static [u8]],
     /// Empties the members with an entry for each token, too.
     pub(super) traces: bool,
     /// The payload is data of the application: any string may be such a text, and names are taken at their word.
@@ -78,6 +80,8 @@ pub(super) struct Redactor<'a> {
 pub(super) struct Redacted {
     pub(super) edits: Vec<Edit>,
     pub(super) hidden: [u64; 2],
+    /// Where the members of [`Redactor::beside`] lie, and their names.
+    pub(super) beside: Vec<(&'static [u8], Range<usize>)>,
 }
 
 /// Where a value is.
@@ -94,6 +98,8 @@ struct Place {
     has_prompt: bool,
     /// Whether it is within such a prompt.
     in_prompt: bool,
+    /// Whether it is within data of any shape.
+    in_data: bool,
 }
 
 impl Place {
@@ -153,6 +159,7 @@ impl Redactor<'_> {
                 self.object(data, cursor, place.of_members(key), out)
             }
             Value::Array if place.depth < MAX_DEPTH => self.array(data, cursor, key, place, out),
+            Value::String if place.in_data => cursor.skip().map(drop),
             Value::String
                 if self.all_texts
                     || self.is_state
@@ -179,12 +186,12 @@ impl Redactor<'_> {
         let about = About::read(data, cursor.clone())?;
         cursor.enter_object()?;
         while let Some(key) = cursor.next_key()? {
+            let by_name = self.all_texts || place.in_data;
             let is_thought = about.hides(key)
                 || (place.thinks && THOUGHT.contains(&key))
-                || (self.all_texts && named::is_thought(key));
-            let is_tool = TOOLS.contains(&key)
-                || about.tells_result(key)
-                || (self.all_texts && named::is_call(key));
+                || (by_name && named::is_thought(key));
+            let is_tool =
+                TOOLS.contains(&key) || about.tells_result(key) || (by_name && named::is_call(key));
             let hides = if self.reasoning && is_thought {
                 Some(Kind::Reasoning)
             } else if self.tools && is_tool {
@@ -210,6 +217,15 @@ impl Redactor<'_> {
                 // AG-UI: the event of the framework, which repeats a piece of the text. Pieces cannot be searched
                 // one by one.
                 self.replace(data, cursor.skip()?, b"null", None, out);
+            } else if let Some(name) = self.beside.iter().find(|name| **name == key)
+                && !place.in_data
+            {
+                out.beside.push((*name, cursor.clone().skip()?));
+                let place = Place {
+                    in_data: true,
+                    ..place.of_member(&about, key)
+                };
+                self.value(data, cursor, key, place, out)?;
             } else if ARGUMENTS.contains(&key) && !self.looks_into(key, &about, place) {
                 cursor.skip()?;
             } else {

@@ -22,6 +22,7 @@ pub(super) fn with_text(
         tools: false,
         marks: None,
         skip: &[],
+        beside: &[],
         traces: true,
         all_texts: false,
         is_state: false,

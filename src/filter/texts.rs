@@ -24,6 +24,17 @@ pub(super) struct ScannedText {
 }
 
 impl ScannedText {
+    /// Begins a text.
+    pub(super) fn new(id: u64, marks: &Marks) -> Self {
+        Self {
+            id,
+            scanner: Scanner::new(marks),
+            untold: false,
+            last: None,
+            is_copy: false,
+        }
+    }
+
     /// Reports whether its template is large even without a text. A stream keeps one of these.
     pub(super) fn has_large_template(&self) -> bool {
         let last = self.last.as_ref();
@@ -49,13 +60,7 @@ impl Filter {
     pub(super) fn take_text(&mut self, id: u64) -> ScannedText {
         match self.texts.iter().position(|scanned| scanned.id == id) {
             Some(at) => self.texts.remove(at),
-            None => ScannedText {
-                id,
-                scanner: Scanner::new(&self.rules.marks),
-                untold: false,
-                last: None,
-                is_copy: false,
-            },
+            None => ScannedText::new(id, &self.rules.marks),
         }
     }
 
@@ -139,6 +144,7 @@ impl Filter {
             for at in 0..self.texts.len() {
                 self.interrupt(at, sink);
             }
+            self.begin_data_anew(true, sink);
         }
         if event.texts_over == TextsOver::Perhaps {
             let scanned = self
@@ -156,7 +162,9 @@ impl Filter {
             || event.content == Content::Tool
             || matches!(event.texts_over, TextsOver::InLane | TextsOver::All)
         {
+            let only_data = self.texts.is_empty() && event.lane == 0;
             self.begin_anew(event.lane, sink);
+            self.begin_data_anew(only_data, sink);
         }
         if event.text.is_some() && event.content == Content::Token {
             // The text goes on, even if this is its last piece.
@@ -219,6 +227,24 @@ impl Filter {
         }
     }
 
+    /// Lets the texts of data begin anew after an event that ends texts or interrupts them. What is held back of them
+    /// leaves if this is its end, too.
+    fn begin_data_anew(&mut self, is_end: bool, sink: &mut impl FnMut(Cow<'_, [u8]>, &Event)) {
+        let mut held = Vec::new();
+        for scanned in &mut self.lanes.texts {
+            if !scanned.scanner.is_visible() || (scanned.scanner.is_undecided() && !is_end) {
+                continue;
+            }
+            let mut visible = Visible::of(b"");
+            scanned.scanner.finish(&mut visible);
+            scanned.scanner.restart(&self.rules.marks);
+            held.push((scanned.last.take(), visible.changed()));
+        }
+        for (last, text) in held {
+            self.carry(last, text, sink);
+        }
+    }
+
     /// Releases the held part of a text that another event interrupts, because it cannot become a marker any more, and
     /// lets the text begin anew. Inside a hidden span it goes on.
     pub(super) fn interrupt(&mut self, at: usize, sink: &mut impl FnMut(Cow<'_, [u8]>, &Event)) {
@@ -249,8 +275,17 @@ impl Filter {
             return;
         }
         let is_of_nobody = event.texts_over == TextsOver::InLane && event.lane == 0;
-        let copies = self.texts.iter().filter(|scanned| scanned.is_copy).count();
-        let is_only = is_of_nobody && self.texts.len() - copies <= 1;
+        let carried = self.texts.iter().filter(|scanned| scanned.is_copy).count();
+        let is_only = is_of_nobody && self.texts.len() - carried <= 1;
+        let mut of_data = (self.lanes.texts.iter().enumerate())
+            .filter(|(_, scanned)| scanned.scanner.is_hidden())
+            .map(|(at, _)| at);
+        let (first, others) = (of_data.next(), of_data.count());
+        let copies = carried + usize::from(first.is_some()) + others;
+        if let Some(at) = first.filter(|_| is_only && copies == 1) {
+            let scanned = self.lanes.texts.remove(at);
+            self.end(scanned, sink);
+        }
         let is_over = |scanned: &ScannedText| {
             let is_of_it =
                 scanned.id == event.lane || (is_only && (!scanned.is_copy || copies == 1));

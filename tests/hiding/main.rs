@@ -20,6 +20,7 @@ use weir::wire::{Decoder, Frame, Framing};
 
 mod anew;
 mod copies;
+mod data;
 mod every_fixture;
 mod prompts;
 mod repeats;

@@ -207,6 +207,37 @@ pub(super) fn is_identity(name: &[u8]) -> bool {
     }
 }
 
+/// The identities that are no one's: they tell what an event is, or count events.
+const NO_WRITERS: [&[u8]; 8] = [
+    b"Index", b"Type", b"index", b"kind", b"object", b"path", b"space", b"type",
+];
+/// What an id belongs to if it says whose text stands beside it. Other ids may be new in every event.
+const OWNERS: [&[u8]; 13] = [
+    b"agent", b"author", b"message", b"model", b"msg", b"node", b"run", b"sender", b"source",
+    b"speaker", b"task", b"thread", b"worker",
+];
+
+/// Reports whether a member says who wrote the text beside it, or in which message or run: an identity that is the same
+/// in all events of one text. `id` alone may count events.
+pub fn names_writer(name: &[u8]) -> bool {
+    if !is_identity(name) {
+        return false;
+    }
+    let stem = (name.strip_suffix(b"id"))
+        .or_else(|| name.strip_suffix(b"Id"))
+        .or_else(|| name.strip_suffix(b"ID"));
+    let Some(stem) = stem else {
+        return !NO_WRITERS.iter().any(|end| name.ends_with(end));
+    };
+    let stem = stem.strip_suffix(b"_").unwrap_or(stem);
+    let ends = |owner: &[u8]| {
+        let at = stem.len().checked_sub(owner.len());
+        at.and_then(|at| stem.get(at..))
+            .is_some_and(|end| end.eq_ignore_ascii_case(owner))
+    };
+    OWNERS.iter().any(|owner| ends(owner))
+}
+
 fn half(hash: u64) -> u32 {
     u32::try_from(hash >> u32::BITS).unwrap_or_default()
 }

@@ -126,3 +126,25 @@ fn members_beyond_the_bounds_must_be_equal() {
     }
     assert_eq!(seen.members.len(), MAX_MEMBERS);
 }
+
+#[test]
+fn what_names_a_writer_is_the_same_in_all_events_of_a_text() {
+    for name in [
+        "agent",
+        "agentId",
+        "from",
+        "messageId",
+        "model",
+        "role",
+        "run_id",
+        "task",
+        "worker_name",
+    ] {
+        assert!(names_writer(name.as_bytes()), "{name}");
+    }
+    for name in [
+        "content", "event_id", "id", "index", "kind", "object", "traceId", "type", "uuid",
+    ] {
+        assert!(!names_writer(name.as_bytes()), "{name}");
+    }
+}

@@ -258,14 +258,16 @@ impl<'a> Chunk<'a> {
             (b"text-delta", _) => Content::Token,
             (b"reasoning-delta", _) => Content::Reasoning,
             (_, Class::Tool) => return of(class, Content::Tool),
-            (kind, _) => return begins(kind, of(class, Content::Other)),
+            // What the step itself writes.
+            (b"", _) => return of(class, Content::Other).on(Side::Application),
+            (kind, _) => return begins(kind, of(class, Content::Other).on(Side::Data)),
         };
         self.text(frame, seen, &self.inner, content)
     }
 
     /// Classifies the application's own data. A later part with the same id replaces it.
     fn data(&self, frame: &Frame<'_>, seen: &mut Seen) -> Event {
-        let event = of(Class::State, Content::Other);
+        let event = of(Class::State, Content::Other).on(Side::Application);
         if self.transient || self.id.is_empty() {
             return event;
         }

@@ -40,7 +40,10 @@ pub(super) const SPEC: DialectSpec = DialectSpec {
             .raw("transient", "true");
         format!("data: {}\n\n", part.end())
     }),
-    hide: HideFacts::CLOSES_TEXTS,
+    hide: HideFacts {
+        wraps: &[b"data", b"payload"],
+        ..HideFacts::CLOSES_TEXTS
+    },
     gen_ai: GenAi::AGENT,
     failure,
     ..PLAIN

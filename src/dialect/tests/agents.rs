@@ -62,6 +62,18 @@ fn langserve_ends_without_data() {
         (r#"data|{"ops":[]}"#, Class::State),
         (r#"data|{"event":"on_tool_start"}"#, Class::Tool),
         (r#"data|{"event":"off"}"#, Class::Opaque),
+        // A runnable that puts out an object, piece by piece.
+        (r#"data|{"answer":"a"}"#, Class::Token),
+        (r#"data|{"answer":"a","context":[]}"#, Class::Token),
+        (r#"data|{"joke":"a","poem":"b"}"#, Class::State),
+        (r#"data|{"answer":"a","context":[1]}"#, Class::State),
+        (r#"data|{"thinking":"a"}"#, Class::Reasoning),
+        (r#"data|{"question":"a"}"#, Class::Opaque),
+        (r#"data|{"context":[{"page_content":"a"}]}"#, Class::Opaque),
+        (
+            r#"data|{"event":"on_llm_stream","data":{"chunk":"a"}}"#,
+            Class::Token,
+        ),
         ("data|7", Class::Opaque),
         (r#"error|{"status_code":500}"#, Class::Error),
         (r#"shiny|{}"#, Class::Opaque),

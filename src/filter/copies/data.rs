@@ -1,4 +1,5 @@
-//! Filters data of any shape: the text that goes on from event to event, what repeats it, and all other strings.
+//! Filters data of any shape: each place in it is a text that goes on from event to event, and what repeats a hidden piece
+//! goes with it.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -7,42 +8,50 @@ use std::sync::Arc;
 use memchr::memmem;
 
 use super::super::edit::{self, Edit};
+use super::super::markers::Kind;
 use super::super::redact::{Redacted, Redactor};
-use super::super::scan::Visible;
-use super::super::{Filter, add, block_of, template};
+use super::super::scan::{Marks, Scanner, Visible};
+use super::super::texts::ScannedText;
+use super::super::{Filter, MAX_TEMPLATE_BYTES, add, block_of, characters, template};
 use super::leaves::is_word;
-use super::read::Text;
-use crate::event::{Event, Span};
+use super::read::{Data, Text};
+use crate::event::{Event, Side, Span};
 use crate::wire::{Frame, Payload};
 
 /// A string of this many bytes is no chance part of a text.
 const TELLING: usize = 4;
 
 impl Filter {
-    /// Filters an event of the application with data of any shape. Its text is scanned as one that goes on; where a
-    /// piece is hidden, what repeats it beside it is emptied.
+    /// Filters an event with data of any shape.
     pub(super) fn take_data<'f>(
         &mut self,
         frame: Cow<'f, Frame<'f>>,
         event: &Event,
-        text: &Text,
+        data: &Data,
         sink: &mut impl FnMut(Cow<'_, [u8]>, &Event),
     ) {
         // A string may have quotes of its own around what is scanned.
-        let quoted = text.pieces.iter().map(|piece| {
+        let pieces = data.texts.iter().flat_map(|text| &text.pieces);
+        let quoted = pieces.clone().map(|piece| {
             let start = piece.start.saturating_sub(QUOTE);
             start..piece.end.saturating_add(QUOTE)
         });
-        let mut skip: Vec<Range<usize>> = text.pieces.iter().cloned().chain(quoted).collect();
+        let unread = data.unread.iter().map(|(range, _)| range.clone());
+        let mut skip: Vec<Range<usize>> = pieces.cloned().chain(quoted).chain(unread).collect();
         skip.sort_unstable_by_key(|range| range.start);
-        let mut redacted = self.redact(&frame, &skip, false);
-        let changes = self.change(&frame, event, text, &redacted.edits, sink);
+        let emptied = self.emptied(&frame, data, sink);
+        let redacted = self.redact(&frame, event, &skip, false);
+        let mut hidden = redacted.hidden;
+        let mut edits = joined(redacted.edits, emptied.clone());
+        let changes = self.change(&frame, event, data, &edits, sink);
         if !changes.is_empty() {
             // What describes the old text goes with it.
-            redacted = self.redact(&frame, &skip, true);
+            let redacted = self.redact(&frame, event, &skip, true);
+            hidden = redacted.hidden;
+            edits = joined(redacted.edits, emptied);
         }
-        add(&mut self.hidden.characters, redacted.hidden);
-        let edits = joined(redacted.edits, changes);
+        add(&mut self.hidden.characters, hidden);
+        let edits = joined(edits, changes);
         let changed = (!edits.is_empty()).then(|| edit::apply(&frame, &edits));
         match changed.flatten() {
             Some(changed) => sink(
@@ -59,77 +68,239 @@ impl Filter {
         }
     }
 
-    /// Finds what must be emptied whatever the text is.
-    fn redact(&self, frame: &Frame<'_>, skip: &[Range<usize>], traces: bool) -> Redacted {
+    /// Adds to `redacted` how the data changes that an event of the dialect holds beside what the dialect knows.
+    pub(in crate::filter) fn take_beside(
+        &mut self,
+        frame: &Frame<'_>,
+        event: &Event,
+        redacted: &mut Redacted,
+        sink: &mut impl FnMut(Cow<'_, [u8]>, &Event),
+    ) {
+        for (name, range) in std::mem::take(&mut redacted.beside) {
+            let data = Data::in_member(frame.data(), name, &range, event.lane);
+            let emptied = self.emptied(frame, &data, sink);
+            let edits = joined(std::mem::take(&mut redacted.edits), emptied);
+            let changes = self.change(frame, event, &data, &edits, sink);
+            redacted.edits = joined(edits, changes);
+        }
+    }
+
+    /// Finds what must be emptied whatever the texts are.
+    fn redact(
+        &self,
+        frame: &Frame<'_>,
+        event: &Event,
+        skip: &[Range<usize>],
+        traces: bool,
+    ) -> Redacted {
+        let is_dialects = event.side == Side::Data;
         Redactor {
             reasoning: self.rules.reasoning.hides(),
             tools: self.rules.tools.hides(),
             marks: Some(&self.rules.marks),
             skip,
+            beside: &[],
             traces,
-            all_texts: true,
-            is_state: false,
+            all_texts: !is_dialects,
+            is_state: is_dialects,
         }
         .run(frame.data())
     }
 
-    /// Scans the pieces of the text that `redacted` leaves, and returns how they and what repeats them change.
+    /// Empties what nobody can vouch for, and all texts of data that says of itself that it is hidden.
+    fn emptied(
+        &mut self,
+        frame: &Frame<'_>,
+        data: &Data,
+        sink: &mut impl FnMut(Cow<'_, [u8]>, &Event),
+    ) -> Vec<Edit> {
+        let mut edits: Vec<Edit> = (data.unread.iter())
+            .map(|(range, empty)| (range.clone(), empty.to_vec()))
+            .collect();
+        let mut kind = if self.rules.reasoning.hides() {
+            Kind::Reasoning
+        } else {
+            Kind::Tool
+        };
+        if let Some(told) = data.tells.filter(|told| self.rules.of(*told).hides()) {
+            let pieces = data.texts.iter().flat_map(|text| &text.pieces);
+            let pieces = pieces.chain(&data.rest);
+            edits.extend(pieces.map(|piece| (piece.clone(), Vec::new())));
+            kind = told;
+        }
+        edits.sort_by_key(|(range, _)| range.start);
+        if edits.is_empty() {
+            return edits;
+        }
+        for (range, _) in &edits {
+            let hidden = characters(frame.data().get(range.clone()).unwrap_or_default());
+            if let Some(total) = self.hidden.characters.get_mut(kind as usize) {
+                *total += hidden;
+            }
+        }
+        self.note_run(kind, None, sink);
+        edits
+    }
+
+    /// Scans the pieces of the texts that `redacted` leaves, and returns how they and what repeats them change.
     fn change(
         &mut self,
         frame: &Frame<'_>,
         event: &Event,
-        text: &Text,
+        found: &Data,
         redacted: &[Edit],
         sink: &mut impl FnMut(Cow<'_, [u8]>, &Event),
     ) -> Vec<Edit> {
         let rules = Arc::clone(&self.rules);
         let data = frame.data();
-        let stays = |range: &&Range<usize>| !touches(redacted, range);
-        let pieces: Vec<&Range<usize>> = text.pieces.iter().filter(stays).collect();
-        if pieces.is_empty() {
-            return Vec::new();
-        }
-        let mut scanned = self.take_text(text.lane);
-        scanned.is_copy = true;
-        let before = (scanned.scanner.spans, scanned.scanner.hidden);
-        let mut changes = Vec::new();
-        let mut said = Vec::new();
-        for piece in &pieces {
-            let raw = data.get((*piece).clone()).unwrap_or_default();
-            scanned.restart_at_whole(&rules.marks, raw);
-            let mut visible = Visible::of(raw);
-            scanned.scanner.feed(&rules.marks, raw, &mut visible);
-            if let Some(visible) = visible.changed() {
-                changes.push(((*piece).clone(), visible));
-                said.extend_from_slice(raw);
+        let mut changes: Vec<Edit> = Vec::new();
+        let mut said: Vec<Vec<u8>> = Vec::new();
+        let mut waiting: Option<(ScannedText, &Text)> = None;
+        for text in &found.texts {
+            let pieces = stays(text, redacted);
+            if pieces.is_empty() {
+                continue;
+            }
+            let Some(mut scanned) = self.lanes.take(text.lane, &rules.marks) else {
+                changes.extend(pieces.into_iter().map(|piece| (piece.clone(), Vec::new())));
+                continue;
+            };
+            let before = (scanned.scanner.spans, scanned.scanner.hidden);
+            let mut is_hidden = scanned.scanner.is_hidden();
+            let mut hidden = Vec::new();
+            for piece in pieces {
+                let raw = data.get(piece.clone()).unwrap_or_default();
+                let alone = (!text.waits).then(|| Alone::scan(&rules.marks, raw));
+                let visible = scan_piece(&mut scanned, &rules.marks, raw, alone);
+                add(&mut self.hidden.characters, visible.hidden);
+                is_hidden |= visible.hidden != [0, 0];
+                if let Some(visible) = visible.text {
+                    changes.push((piece.clone(), visible));
+                    hidden.extend_from_slice(raw);
+                }
+            }
+            self.note_spans(&mut scanned, before.0, sink);
+            is_hidden |= scanned.scanner.is_hidden();
+            is_hidden |= (scanned.scanner.spans, scanned.scanner.hidden) != before;
+            if is_hidden && !hidden.is_empty() {
+                said.push(hidden);
+            }
+            scanned.last = None;
+            if text.waits && scanned.scanner.holds() {
+                waiting = Some((scanned, text));
+            } else {
+                let gone = self.lanes.put(scanned);
+                add(&mut self.hidden.characters, gone);
             }
         }
-        self.note_spans(&mut scanned, before.0, sink);
-        if (scanned.scanner.spans, scanned.scanner.hidden) != before {
-            let repeats = |range: &&Range<usize>| {
-                let other = data.get((*range).clone()).unwrap_or_default();
-                is_copy(other, &said)
-            };
-            let others = text.others.iter().filter(stays).filter(repeats);
-            changes.extend(others.map(|other| (other.clone(), Vec::new())));
+        for range in found.rest.iter().filter(|range| !touches(redacted, range)) {
+            let left = Alone::scan(&rules.marks, data.get(range.clone()).unwrap_or_default()).left;
+            add(&mut self.hidden.characters, left.hidden);
+            if let Some(text) = left.text {
+                changes.push((range.clone(), text));
+            }
         }
-        scanned.last = (scanned.scanner.holds())
-            .then(|| {
-                // What is held leaves as the last piece of an event without anything else of this text.
-                let held = pieces.last().copied()?;
-                let emptied = pieces.iter().map(|piece| (*piece).clone());
-                let others = changes.iter().map(|(range, _)| range.clone());
-                let empty = emptied.chain(others).map(|range| (range, Vec::new()));
-                carrier(
-                    frame,
-                    event,
-                    held,
-                    joined(redacted.to_vec(), empty.collect()),
-                )
-            })
-            .flatten();
-        self.put_text(scanned, sink);
+        if !said.is_empty() {
+            changes.sort_by_key(|(range, _)| range.start);
+            let others = found.texts.iter().flat_map(|text| stays(text, redacted));
+            let repeats: Vec<Edit> = others
+                .filter(|range| !touches(&changes, range))
+                .filter(|range| {
+                    let other = data.get((*range).clone()).unwrap_or_default();
+                    said.iter().any(|said| is_copy(other, said))
+                })
+                .map(|range| (range.clone(), Vec::new()))
+                .collect();
+            changes.extend(repeats);
+        }
+        if let Some((mut scanned, text)) = waiting {
+            // What is held leaves as the last piece of an event without anything else of this text.
+            let pieces = stays(text, redacted);
+            let others = changes.iter().map(|(range, _)| range);
+            let empty = pieces.iter().copied().chain(others);
+            let empty = empty.map(|range| (range.clone(), Vec::new())).collect();
+            scanned.last = (pieces.last())
+                .and_then(|held| carrier(frame, event, held, joined(redacted.to_vec(), empty)))
+                .filter(|(frame, _)| frame.block.len() <= MAX_TEMPLATE_BYTES);
+            let gone = self.lanes.put(scanned);
+            add(&mut self.hidden.characters, gone);
+        }
         changes
+    }
+}
+
+/// Returns the pieces of a text that `redacted` leaves.
+fn stays<'t>(text: &'t Text, redacted: &[Edit]) -> Vec<&'t Range<usize>> {
+    let pieces = text.pieces.iter();
+    pieces.filter(|piece| !touches(redacted, piece)).collect()
+}
+
+/// What is left of a piece, and how many characters a scan of the piece by itself hides.
+#[derive(Debug, Default)]
+struct Left {
+    /// What is visible, unless it is all.
+    text: Option<Vec<u8>>,
+    hidden: [u64; 2],
+}
+
+/// A piece that is scanned by itself.
+#[derive(Debug)]
+struct Alone {
+    left: Left,
+    /// Whether all of its hidden spans are closed.
+    is_whole: bool,
+}
+
+impl Alone {
+    fn scan(marks: &Marks, raw: &[u8]) -> Self {
+        if marks.starts_hidden {
+            // By itself, every piece would be hidden.
+            return Self {
+                left: Left::default(),
+                is_whole: false,
+            };
+        }
+        let mut scanner = Scanner::new(marks);
+        let mut visible = Visible::of(raw);
+        scanner.feed(marks, raw, &mut visible);
+        let is_whole = scanner.spans != [0, 0] && scanner.is_visible() && !scanner.is_undecided();
+        scanner.finish(&mut visible);
+        Self {
+            left: Left {
+                text: visible.changed(),
+                hidden: scanner.hidden,
+            },
+            is_whole,
+        }
+    }
+}
+
+/// Scans the next piece of a text. If it was scanned by itself, it does not wait for the next one: what either scan hides
+/// is hidden.
+fn scan_piece(scanned: &mut ScannedText, marks: &Marks, raw: &[u8], alone: Option<Alone>) -> Left {
+    let mut visible = Visible::of(raw);
+    let Some(alone) = alone else {
+        scanned.restart_at_whole(marks, raw);
+        scanned.scanner.feed(marks, raw, &mut visible);
+        return Left {
+            text: visible.changed(),
+            hidden: [0; 2],
+        };
+    };
+    if alone.is_whole && scanned.scanner.is_visible() && !scanned.scanner.holds() {
+        scanned.scanner.restart(marks);
+    }
+    scanned.scanner.feed(marks, raw, &mut visible);
+    scanned.scanner.show_held(&mut visible);
+    match visible.changed() {
+        None => alone.left,
+        Some(text) => {
+            let again = Alone::scan(marks, &text).left;
+            Left {
+                text: again.text.or(Some(text)),
+                hidden: again.hidden,
+            }
+        }
     }
 }
 
@@ -179,10 +350,53 @@ pub(super) fn touches(edits: &[Edit], range: &Range<usize>) -> bool {
 
 /// Reports whether a string beside a text that was hidden repeats it, or a part of it.
 fn is_copy(other: &[u8], said: &[u8]) -> bool {
-    if other.trim_ascii().is_empty() || said.trim_ascii().is_empty() {
+    let (other, said) = (other.trim_ascii(), said.trim_ascii());
+    if other.is_empty() || said.is_empty() {
         return false;
     }
     let is_part = other == said || other.len() >= TELLING || !is_word(other);
-    (is_part && memmem::find(said, other).is_some())
-        || (said.len() >= TELLING && memmem::find(other, said).is_some())
+    (is_part && memmem::find(said, other).is_some()) || stands_in(other, said)
+}
+
+/// Reports whether a string has a hidden piece in it. A short piece may be part of any word, so it must stand by itself,
+/// as between the tags of a markup.
+fn stands_in(other: &[u8], said: &[u8]) -> bool {
+    if said.len() >= TELLING || !said.is_ascii() {
+        return memmem::find(other, said).is_some();
+    }
+    let is_joined = |byte: Option<&u8>| {
+        byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || !byte.is_ascii())
+    };
+    let stands = |at: usize| {
+        let before = other.get(..at).and_then(<[u8]>::last);
+        let after = other.get(at + said.len()..).and_then(<[u8]>::first);
+        !is_joined(before) && !is_joined(after)
+    };
+    said.iter().any(u8::is_ascii_alphanumeric) && memmem::find_iter(other, said).any(stands)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_pieces_are_copied_only_where_they_stand_by_themselves() {
+        for (other, said, copies) in [
+            ("<p>\u{79d8}</p>", "\u{79d8}", true),
+            ("<p>to</p>", "to", true),
+            ("a to b", "to", true),
+            ("Tokio", "to", false),
+            ("auto", "to", false),
+            ("a. b", ".", false),
+            ("now SECRET.", "SECRET", true),
+            ("en", "SECRET entry", false),
+            ("", "x", false),
+        ] {
+            assert_eq!(
+                is_copy(other.as_bytes(), said.as_bytes()),
+                copies,
+                "{other} {said}"
+            );
+        }
+    }
 }

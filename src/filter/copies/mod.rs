@@ -1,6 +1,8 @@
-//! Filters the application's own events, in which it may repeat what the model wrote.
+//! Filters data of any shape, in which the application may repeat what the model wrote: its own events, events that the
+//! dialect does not know, and members of others.
 
 mod data;
+mod lanes;
 mod leaves;
 mod nested;
 mod read;
@@ -8,8 +10,9 @@ mod read;
 use std::borrow::Cow;
 
 use data::touches;
+pub(super) use lanes::Lanes;
 pub(super) use read::Copies;
-use read::{Copy, Text};
+use read::{Copy, Data};
 
 use super::markers::Kind;
 use super::redact::Redactor;
@@ -19,7 +22,7 @@ use crate::event::{Class, Content, Event, Span};
 use crate::wire::{Frame, Payload};
 
 impl Filter {
-    /// Filters an event of the application, which may repeat what the model wrote. It is never merged or dropped for
+    /// Filters an event with data of any shape, which may repeat what the model wrote. It is never merged or dropped for
     /// a slow client, whatever it repeats.
     pub(super) fn take_copy<'f>(
         &mut self,
@@ -29,12 +32,12 @@ impl Filter {
         sink: &mut impl FnMut(Cow<'_, [u8]>, &Event),
     ) {
         let (flat, _) = edit::flat(frame);
-        match self.copies.read(dialect, &flat) {
-            Copy::Data(text) => self.take_data(flat, event, &text, sink),
+        match self.copies.read(dialect, &flat, event) {
+            Copy::Data(data) => self.take_data(flat, event, &data, sink),
             Copy::Tells(kind) if self.rules.of(kind).hides() => {
                 self.leave_out(kind, flat.data(), &flat, sink);
             }
-            Copy::Tells(_) => self.take_data(flat, event, &Text::default(), sink),
+            Copy::Tells(_) => self.take_data(flat, event, &Data::default(), sink),
             Copy::Unreadable => {
                 let kind = if self.rules.reasoning.hides() {
                     Kind::Reasoning
@@ -86,6 +89,7 @@ impl Filter {
             tools: self.rules.tools.hides(),
             marks: Some(&self.rules.marks),
             skip: place.as_slice(),
+            beside: &[],
             traces: false,
             all_texts: false,
             is_state: inner.class == Class::State,

@@ -4,17 +4,17 @@
 use std::ops::Range;
 
 use super::super::markers::Kind;
-use super::leaves::{Leaves, key};
+use super::leaves::{Leaf, Leaves, key};
 use crate::dialect::{Classifier, Dialect, detect};
-use crate::event::{Class, Event, Span};
+use crate::event::{Class, Event, Side, Span};
 use crate::wire::json::{Cursor, Kind as Value};
 use crate::wire::{Frame, Payload};
 
 /// What an event of the application holds.
 #[derive(Debug)]
 pub(super) enum Copy {
-    /// Data, with this text.
-    Data(Text),
+    /// Data, with these texts.
+    Data(Data),
     /// An event of this dialect, with its lane and its place in the block.
     Carried(Dialect, Event),
     /// Something of this kind, by its own words.
@@ -23,15 +23,27 @@ pub(super) enum Copy {
     Unreadable,
 }
 
-/// The text in data of any shape.
+/// Data of any shape.
 #[derive(Debug, Default)]
+pub(super) struct Data {
+    pub(super) texts: Vec<Text>,
+    /// Strings that are scanned each by itself, if nobody else does so.
+    pub(super) rest: Vec<Range<usize>>,
+    /// What the data says that it is, if that is a thought or a call.
+    pub(super) tells: Option<Kind>,
+    /// What cannot be searched, and what is empty in its place.
+    pub(super) unread: Vec<(Range<usize>, &'static [u8])>,
+}
+
+/// A text in data of any shape.
+#[derive(Debug)]
 pub(super) struct Text {
     /// Identifies the text, which goes on from event to event.
     pub(super) lane: u64,
-    /// Where its pieces lie in the payload, in order; none if there is no text.
+    /// Where its pieces lie in the payload, in order.
     pub(super) pieces: Vec<Range<usize>>,
-    /// Where other strings lie, which may repeat it.
-    pub(super) others: Vec<Range<usize>>,
+    /// Whether what may become a marker waits for the next piece. Otherwise it is shown.
+    pub(super) waits: bool,
 }
 
 /// Reads the application's events in one stream.
@@ -41,19 +53,62 @@ pub(in crate::filter) struct Copies {
     provider: Option<Classifier>,
 }
 
+impl Data {
+    /// Takes what was found in the part of a payload with this number. The text with the path `waits` may wait.
+    fn of(leaves: Leaves, lane: u64, waits: Option<u64>) -> Self {
+        let part = key(leaves.names, lane);
+        let text = |leaf: Leaf| Text {
+            lane: key(leaf.path, part),
+            pieces: leaf.pieces,
+            waits: waits == Some(leaf.path),
+        };
+        Self {
+            texts: leaves.texts.into_iter().map(text).collect(),
+            rest: Vec::new(),
+            tells: leaves.tells,
+            unread: leaves.unread,
+        }
+    }
+
+    /// Reads the data in the member `name` of an event in this lane. Its place is `range`.
+    pub(super) fn in_member(data: &[u8], name: &[u8], range: &Range<usize>, lane: u64) -> Self {
+        let inner = data.get(range.clone()).unwrap_or_default();
+        let mut leaves = Leaves {
+            is_dialects: true,
+            ..Leaves::default()
+        };
+        let path = key("member", name);
+        // The event was read as JSON already.
+        let _ = leaves.read(inner, &mut Cursor::new(inner), name, path, 0);
+        let rest = std::mem::take(&mut leaves.rest);
+        let mut found = Self::of(leaves, lane, None);
+        found.rest = rest;
+        let places = (found.texts.iter_mut())
+            .flat_map(|text| &mut text.pieces)
+            .chain(&mut found.rest)
+            .chain(found.unread.iter_mut().map(|(place, _)| place));
+        for place in places {
+            *place = place.start + range.start..place.end + range.start;
+        }
+        found
+    }
+}
+
 impl Copies {
-    /// Reads an event of `dialect` whose payload only the application understands.
-    pub(super) fn read(&mut self, dialect: Dialect, frame: &Frame<'_>) -> Copy {
+    /// Reads an event of `dialect` whose payload may have any shape.
+    pub(super) fn read(&mut self, dialect: Dialect, frame: &Frame<'_>, event: &Event) -> Copy {
+        let is_applications = event.side == Side::Application;
         let span = match &frame.data {
             Some(Payload::InBlock(span)) => span,
             // Plain text in several lines.
             Some(Payload::Joined(_)) => return Copy::Unreadable,
-            None => return Copy::Data(Text::default()),
+            None => return Copy::Data(Data::default()),
         };
         let data = frame.data();
         let carried = dialect
             .hide_facts()
             .carries
+            .filter(|_| is_applications)
             .and_then(|carries| carried(data, carries.kind, carries.member));
         if let Some(range) = carried
             && let Some((dialect, inner)) = self.inner(data.get(range.clone()).unwrap_or_default())
@@ -73,32 +128,42 @@ impl Copies {
                 },
             );
         }
-        let mut leaves = Leaves::default();
+        let mut leaves = Leaves {
+            // Of an event that the dialect does not know, any member may be data.
+            wraps: match event.side {
+                Side::Application | Side::Data => dialect.hide_facts().wraps,
+                Side::Answer | Side::Reasoning | Side::Tool => &[],
+            },
+            is_dialects: event.side == Side::Data,
+            ..Leaves::default()
+        };
         let path = key("payload", frame.name());
         let mut cursor = Cursor::new(data);
         let read = leaves.read(data, &mut cursor, b"", path, 0);
         if read.is_none() || !cursor.at_end() {
             // It is not JSON: all of it is text.
-            return Copy::Data(Text {
+            let text = Text {
                 lane: path,
                 pieces: std::iter::once(0..data.len()).collect(),
-                others: Vec::new(),
+                waits: true,
+            };
+            return Copy::Data(Data {
+                texts: is_applications.then_some(text).into_iter().collect(),
+                ..Data::default()
             });
         }
-        if let Some(kind) = leaves.tells {
-            return Copy::Tells(kind);
+        if is_applications {
+            if let Some(kind) = leaves.tells {
+                return Copy::Tells(kind);
+            }
+            if !leaves.unread.is_empty() {
+                return Copy::Unreadable;
+            }
         }
-        if leaves.nested {
-            return Copy::Unreadable;
-        }
-        let Some(best) = leaves.best else {
-            return Copy::Data(Text::default());
-        };
-        Copy::Data(Text {
-            lane: key(best.path, leaves.names),
-            pieces: best.pieces,
-            others: leaves.others,
-        })
+        let waits = leaves.likeliest().filter(|_| is_applications);
+        // Of an event of the application, the lane may be new with each event.
+        let lane = if is_applications { 0 } else { event.lane };
+        Copy::Data(Data::of(leaves, lane, waits))
     }
 
     /// Returns the meaning of a provider's event and its dialect, `None` if no dialect knows it.

@@ -53,6 +53,8 @@ pub struct Scanner {
     /// Characters that may become a marker, as written.
     held: Vec<u8>,
     meaning: Vec<u8>,
+    /// How many of the held bytes the client was shown already.
+    shown: usize,
     /// The lengths of the held characters, as written and decoded.
     units: Vec<(u8, u8)>,
     /// There was only white space since the last line break.
@@ -113,6 +115,7 @@ impl Scanner {
             first_bytes: FirstBytes::new(marks),
             held: Vec::new(),
             meaning: Vec::new(),
+            shown: 0,
             units: Vec::new(),
             line_start: true,
             started: false,
@@ -131,7 +134,7 @@ impl Scanner {
     }
 
     /// Lets the text begin anew after what was scanned: a marker of its beginning is a marker again. Nothing may be
-    /// held.
+    /// held back.
     pub fn restart(&mut self, marks: &Marks) {
         let new = Self::new(marks);
         *self = Self {
@@ -169,8 +172,22 @@ impl Scanner {
         }
     }
 
+    /// Shows what may become a marker, and goes on looking: of a marker that was shown in part, only the rest is hidden.
+    /// What may be part of a hidden span is not shown.
+    pub fn show_held(&mut self, out: &mut Visible<'_>) {
+        if self.is_visible() {
+            out.extend(self.held.get(self.shown..).unwrap_or_default());
+            self.shown = self.held.len();
+        }
+    }
+
     /// Reports whether something is held back.
-    pub fn holds(&self) -> bool {
+    pub const fn holds(&self) -> bool {
+        self.shown < self.held.len()
+    }
+
+    /// Reports whether the end of the text so far may be part of a marker, shown or not.
+    pub const fn is_undecided(&self) -> bool {
         !self.units.is_empty()
     }
 
@@ -236,10 +253,11 @@ impl Scanner {
                 }
                 Found::Verbatim => {
                     let verbatim = std::mem::take(&mut self.held);
+                    let shown = self.shown;
                     self.forget();
                     self.labels = Some(true);
                     self.note_visible();
-                    out.extend(&verbatim);
+                    out.extend(verbatim.get(shown..).unwrap_or_default());
                     self.state = State::Visible;
                 }
             }
@@ -284,10 +302,13 @@ impl Scanner {
             // A header that does not end is ordinary text.
             State::Header | State::Visible => {
                 self.state = State::Visible;
-                out.extend(self.held.get(..raw).unwrap_or_default());
+                if self.shown == 0 {
+                    out.extend(self.held.get(..raw).unwrap_or_default());
+                }
                 self.show(first);
             }
         }
+        self.shown = self.shown.saturating_sub(raw);
         self.held.drain(..raw.min(self.held.len()));
         self.meaning.drain(..meant.min(self.meaning.len()));
     }
@@ -312,6 +333,7 @@ impl Scanner {
     fn forget(&mut self) {
         self.held.clear();
         self.meaning.clear();
+        self.shown = 0;
         self.units.clear();
     }
 }

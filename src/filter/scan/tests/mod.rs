@@ -35,6 +35,27 @@ fn visible(marks: &Marks, text: &str, cut: usize) -> String {
 }
 
 #[test]
+fn what_was_shown_before_it_was_decided_is_not_shown_again() {
+    let marks = all();
+    for (text, seen) in [
+        ("Rain < snow <thi", "Rain < snow <thi"),
+        ("<thing>x", "<thing>x"),
+        ("Action is no label", "Action is no label"),
+        ("<think>Hm</think>Rain", "<thinkRain"),
+    ] {
+        let mut scanner = Scanner::new(&marks);
+        let mut out = Visible::of(b"");
+        for byte in text.as_bytes().chunks(1) {
+            scanner.feed(&marks, byte, &mut out);
+            scanner.show_held(&mut out);
+        }
+        scanner.finish(&mut out);
+        let out = out.changed().unwrap_or_default();
+        assert_eq!(String::from_utf8(out).unwrap(), seen);
+    }
+}
+
+#[test]
 fn what_is_marked_is_hidden_however_it_is_cut() {
     let table = [
         ("<think>Hm, rain.</think>Rain.", "Rain."),
