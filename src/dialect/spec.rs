@@ -140,6 +140,8 @@ pub struct HideFacts {
     pub wraps: &'static [&'static [u8]],
     /// Members of other events, at any depth, that hold data of any shape.
     pub beside: &'static [&'static [u8]],
+    /// Whether content may be flagged as a thought, and still have the marks of one.
+    pub flags_thoughts: bool,
 }
 
 impl HideFacts {
@@ -152,6 +154,7 @@ impl HideFacts {
         carries: None,
         wraps: &[],
         beside: &[],
+        flags_thoughts: false,
     };
     /// Each text is closed by an event of its own.
     pub(super) const CLOSES_TEXTS: Self = Self {

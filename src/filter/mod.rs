@@ -145,7 +145,7 @@ impl Filter {
         sink: &mut impl FnMut(Cow<'_, [u8]>, &Event),
     ) {
         self.flush_before(dialect, event, sink);
-        if dialect == Dialect::OpenAiChat && event.content == Content::Reasoning {
+        if dialect.hide_facts().flags_thoughts && event.content == Content::Reasoning {
             self.follow_thought(&frame, event);
         }
         if let Some(kind) = self.side(dialect, event) {

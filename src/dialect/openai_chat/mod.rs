@@ -27,7 +27,10 @@ pub(super) const SPEC: DialectSpec = DialectSpec {
     refusal: Some(|refusal, _| error(refusal.code, refusal.message)),
     streams_on_request: true,
     takes_stream_options: true,
-    hide: HideFacts::MIXES_CALLS_WITH_TEXT,
+    hide: HideFacts {
+        flags_thoughts: true,
+        ..HideFacts::MIXES_CALLS_WITH_TEXT
+    },
     gen_ai: GenAi {
         provider: Some("openai"),
         operation: Some(chat_or_completion),
