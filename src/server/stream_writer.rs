@@ -52,10 +52,13 @@ pub(super) struct StreamWriter<S> {
     stream: S,
     /// What the client sent during the response, if it sent anything.
     early: Option<Box<BytesMut>>,
-    /// What follows `rest`, the last part first: a large event is not copied into a chunk. Boxed, because most streams
-    /// have none.
-    parts: Option<Box<Vec<Bytes>>>,
+    /// What follows `rest`, if anything does. Boxed, because most streams have none.
+    parts: Option<Box<Parts>>,
 }
+
+/// What follows the bytes that are being written, the last part first: a large event is not copied into a chunk.
+#[derive(Debug)]
+struct Parts(Vec<Bytes>);
 
 impl<S> StreamWriter<S> {
     /// Creates a writer. `early` holds the bytes that were read after the client's request.
@@ -131,7 +134,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> StreamWriter<S> {
                 }
                 Took::Large(event) => {
                     self.rest = format!("{:x}\r\n", event.len()).into();
-                    self.parts = Some(Box::new(vec![Bytes::from_static(b"\r\n"), event.into()]));
+                    self.parts = Some(Box::new(Parts(vec![
+                        Bytes::from_static(b"\r\n"),
+                        event.into(),
+                    ])));
                 }
                 Took::End(close) => {
                     self.end = Some(close);
@@ -203,7 +209,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> StreamWriter<S> {
             let Some(parts) = &mut self.parts else {
                 return Poll::Ready(Ok(()));
             };
-            match parts.pop() {
+            match parts.0.pop() {
                 Some(next) => self.rest = next,
                 None => self.parts = None,
             }

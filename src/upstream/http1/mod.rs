@@ -16,6 +16,7 @@ mod upload;
 
 use std::io;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::request;
@@ -43,24 +44,24 @@ pub(super) struct Connection {
     /// Bytes that were read but not parsed: part of a head, or body bytes that arrived with it.
     unread: BytesMut,
     acks: Acks,
-    /// A read of the body takes few bytes.
-    low_rate: bool,
     /// The size of the kernel's receive buffer, as last requested.
     receive: u32,
+    /// A read of the body takes few bytes.
+    low_rate: bool,
     is_head: bool,
     /// Whether the upstream has sent anything since the request began.
     heard: bool,
     keep_alive: bool,
     /// The connection carries no other request.
     is_last: bool,
-    /// How many bytes of the last request were written, once that is all of it.
-    written: u64,
     /// The last request has a body.
     has_body: bool,
-    /// When all of that body had been written.
-    sent: Instant,
     /// Why the upstream may be about to close the connection after its answer.
     doubt: Option<Doubt>,
+    /// When all of that body had been written, in milliseconds after `opened`.
+    sent: u32,
+    /// How many bytes of the last request were written, once that is all of it.
+    written: u64,
     /// The error of a write: the upstream takes no more of the request. What it has sent is still read.
     refused: Option<io::Error>,
     opened: Instant,
@@ -68,7 +69,6 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(io: Io) -> Self {
-        let now = Instant::now();
         Self {
             io,
             upload: None,
@@ -83,10 +83,10 @@ impl Connection {
             is_last: false,
             written: 0,
             has_body: false,
-            sent: now,
+            sent: 0,
             doubt: None,
             refused: None,
-            opened: now,
+            opened: Instant::now(),
         }
     }
 
@@ -262,6 +262,11 @@ impl Connection {
         }
     }
 
+    /// Returns how old the connection is, in milliseconds: at most 49 days.
+    fn millis(&self) -> u32 {
+        u32::try_from(self.opened.elapsed().as_millis()).unwrap_or(u32::MAX)
+    }
+
     /// Reports whether the next request may be sent: the last exchange is complete, and the connection is still open.
     pub(super) fn is_ready(&mut self, cx: &mut Context<'_>) -> bool {
         let is_usable = self.keep_alive && !self.is_last && self.refused.is_none();
@@ -284,7 +289,10 @@ impl Connection {
     /// Returns why the upstream may be about to close the connection, although the last exchange is complete. `None` if the
     /// request had no body, or the answer took so long that the request must have been read.
     pub(super) fn doubt(&self) -> Option<Doubt> {
-        let is_recent = || self.sent.elapsed() < PROBATION;
+        let is_recent = || {
+            let ago = self.millis().saturating_sub(self.sent);
+            Duration::from_millis(ago.into()) < PROBATION
+        };
         self.doubt
             .filter(|doubt| *doubt == Doubt::Early || is_recent())
     }
@@ -303,7 +311,7 @@ impl Connection {
                 self.written = upload.written();
                 self.upload = None;
                 if self.has_body {
-                    self.sent = Instant::now();
+                    self.sent = self.millis();
                 }
             }
             Err(upload::Broken::Body) => return Poll::Ready(Err(upload::Cut)),
