@@ -38,13 +38,41 @@ fn allowed(free: usize, max: usize) -> usize {
     }
 }
 
-/// How many of one kind are in progress: requests, or streams.
+/// How many of one kind are in progress.
 #[derive(Debug, Default)]
-pub struct Capacity(AtomicUsize);
+pub struct Capacity {
+    count: AtomicUsize,
+    kind: Kind,
+}
 
-/// How many of them belong to one connection.
+/// What is counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// Requests in progress. Calls that continue without their client count, too.
+    #[default]
+    Requests,
+    /// Live streams.
+    Streams,
+}
+
+/// How many of each kind belong to one connection.
 #[derive(Clone, Debug, Default)]
-pub struct Share(Arc<AtomicUsize>);
+pub struct Share(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    requests: AtomicUsize,
+    streams: AtomicUsize,
+}
+
+impl Share {
+    fn of(&self, kind: Kind) -> &AtomicUsize {
+        match kind {
+            Kind::Requests => &self.0.requests,
+            Kind::Streams => &self.0.streams,
+        }
+    }
+}
 
 /// Why there is no room for another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,16 +84,24 @@ pub enum Full {
 }
 
 impl Capacity {
+    /// Creates a count of this kind.
+    pub const fn new(kind: Kind) -> Self {
+        Self {
+            count: AtomicUsize::new(0),
+            kind,
+        }
+    }
+
     /// Counts one more for the connection of `share`, until the guard is dropped.
     ///
     /// # Errors
     /// If `max` are in progress, or the connection has its share of them.
     pub fn enter(self: &Arc<Self>, max: usize, share: &Share) -> Result<Entered, Full> {
-        let entered = (self.0).fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
+        let entered = (self.count).fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
             (count < max).then_some(count + 1)
         });
         let free = max - entered.map_err(|_| Full::Limit)?;
-        let own = share.0.fetch_add(1, Ordering::Relaxed);
+        let own = share.of(self.kind).fetch_add(1, Ordering::Relaxed);
         // From here on, dropping the guard takes both counts back.
         let entered = Entered {
             capacity: Arc::clone(self),
@@ -86,7 +122,7 @@ impl Capacity {
         if free == 0 {
             return Err(Full::Limit);
         }
-        if share.0.load(Ordering::Relaxed) >= allowed(free, max) {
+        if share.of(self.kind).load(Ordering::Relaxed) >= allowed(free, max) {
             return Err(Full::Share);
         }
         Ok(())
@@ -103,7 +139,7 @@ impl Capacity {
 
     /// Returns how many are in progress.
     pub fn len(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.count.load(Ordering::Relaxed)
     }
 
     /// Reports whether none is in progress.
@@ -121,8 +157,9 @@ pub struct Entered {
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        self.share.0.fetch_sub(1, Ordering::Relaxed);
-        self.capacity.0.fetch_sub(1, Ordering::Relaxed);
+        let own = self.share.of(self.capacity.kind);
+        own.fetch_sub(1, Ordering::Relaxed);
+        self.capacity.count.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -158,7 +195,7 @@ mod tests {
                 }
                 self.all.extend(entered);
             }
-            let count = |share: &Share| share.0.load(Ordering::Relaxed);
+            let count = |share: &Share| share.of(Kind::Requests).load(Ordering::Relaxed);
             shares.iter().map(count).collect()
         }
     }
@@ -192,7 +229,11 @@ mod tests {
         assert_eq!(place.capacity.check(20, &late), Err(Full::Limit));
         place.all.clear();
         assert!(place.capacity.is_empty() && place.capacity.enter(20, &late).is_ok());
-        assert_eq!(late.0.load(Ordering::Relaxed), 0, "guards take back");
+        assert_eq!(
+            late.of(Kind::Requests).load(Ordering::Relaxed),
+            0,
+            "guards take back"
+        );
     }
 
     #[test]

@@ -110,10 +110,8 @@ pub struct ClientConn {
     interim: Mutex<Option<Box<BytesMut>>>,
     /// The request that was refused before its head was read.
     pub(crate) refused: Refused,
-    /// The connection's share of the requests in progress. Calls that continue without their client count, too.
-    pub(crate) requests: Share,
-    /// The connection's share of the live streams.
-    pub(crate) streams: Share,
+    /// The connection's share of the requests in progress and of the live streams.
+    pub(crate) share: Share,
 }
 
 impl ClientConn {
@@ -142,8 +140,7 @@ impl ClientConn {
             heard: AtomicBool::new(false),
             rung: AtomicBool::new(false),
             refused: Refused::default(),
-            requests: Share::default(),
-            streams: Share::default(),
+            share: Share::default(),
         }
     }
 

@@ -157,7 +157,7 @@ pub(super) fn check(
             "overloaded: this instance is short of memory (limits.memory), ask again",
         ));
     }
-    let entered = app.admitted.enter(limits.max_requests, &peer.conn.requests);
+    let entered = app.admitted.enter(limits.max_requests, &peer.conn.share);
     entered.map_err(|full| Refused::too_many("max_requests", limits.max_requests, full))
 }
 

@@ -309,7 +309,7 @@ fn start(
     } = stream;
     let context = Arc::clone(&admitted.context);
     let max = admitted.loaded.config.limits.max_streams;
-    let registration = app.streams.register(&context, max, &conn.streams);
+    let registration = app.streams.register(&context, max, &conn.share);
     let registration = registration.map_err(|full| Rejection::too_many_streams(max, full))?;
     head::stream(&mut head.headers, &registration.live.id.to_string());
     if context.route.policy.reply.is_on() {

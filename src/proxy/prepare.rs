@@ -53,7 +53,7 @@ pub(super) async fn prepare(
         });
     }
     if (admitted.hint.is_some() || upgrades)
-        && let Err(full) = app.streams.check(max_streams, &peer.conn.streams)
+        && let Err(full) = app.streams.check(max_streams, &peer.conn.share)
     {
         // This will most likely be one stream too many. It is rejected before an agent does any work for it.
         return Err(Rejection::too_many_streams(max_streams, full));

@@ -39,7 +39,7 @@ pub(super) fn tunnel(
     let agent = body.into_upgraded().ok_or_else(|| refused(NO_CONNECTION))?;
     let context = Arc::clone(&admitted.context);
     let max = admitted.loaded.config.limits.max_streams;
-    let registration = app.streams.register(&context, max, &conn.streams);
+    let registration = app.streams.register(&context, max, &conn.share);
     let registration = registration.map_err(|full| Rejection::too_many_streams(max, full))?;
     let live = Arc::clone(&registration.live);
     answer_head(&mut head, upgrade, &live.id.to_string());

@@ -28,7 +28,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::first_bytes::{First, Waiting};
 use super::interim::Interim;
-use super::service::{HandedOver, Service};
+use super::service::{HandedOver, Leaves, Service};
 use super::stream_writer::StreamWriter;
 use crate::body_deadline;
 use crate::bridge::{self, Socket};
@@ -200,19 +200,21 @@ where
                 // The engine does not close a connection that it gives up for CONNECT or an upgrade.
                 Poll::Ready(Ok(())) => {
                     let handover = &self.service.handover;
-                    let next = match (handover.take_tunnel(), handover.take_bridge()) {
-                        (Some(start), _) => Next::Tunnel(start),
-                        (None, Some(start)) => Next::Bridge(start),
-                        (None, None) => Next::Close,
+                    let next = match handover.take() {
+                        Some(Leaves::Tunnel(start)) => Next::Tunnel(start),
+                        Some(Leaves::Bridge(start)) => Next::Bridge(start),
+                        Some(Leaves::Stream(_)) | None => Next::Close,
                     };
                     return Poll::Ready(Ok(Some(next)));
                 }
                 Poll::Ready(Err(error)) => Err(error.into()),
                 // A stream may leave once the engine has written everything.
-                Poll::Pending if self.conn.is_flushed() => match self.service.handover.take() {
-                    Some(left) => return Poll::Ready(Ok(Some(Next::StreamWriter(left)))),
-                    None => return Poll::Pending,
-                },
+                Poll::Pending if self.conn.is_flushed() => {
+                    match self.service.handover.take_stream() {
+                        Some(left) => return Poll::Ready(Ok(Some(Next::StreamWriter(left)))),
+                        None => return Poll::Pending,
+                    }
+                }
                 Poll::Pending => return Poll::Pending,
             },
             State::Http2(engine) => ready!(engine.as_mut().poll(cx)).map_err(Ended::from),

@@ -92,7 +92,7 @@ impl service::Service<Request<Incoming>> for Service {
                     Some(upgrade) => {
                         tasks::spawn(over_http2::run_bridge(upgrade, *start));
                     }
-                    None => *handover.bridge() = Some(start),
+                    None => handover.put(Leaves::Bridge(start)),
                 }
                 return Ok(response.map(|body| Answer {
                     body: Some(body),
@@ -105,7 +105,7 @@ impl service::Service<Request<Incoming>> for Service {
                     tasks::spawn(over_http2::run(upgrade, *start));
                 }
                 // The driver takes it from there once the engine has written the head and ends.
-                (Some(start), None) => *handover.tunnel() = Some(start),
+                (Some(start), None) => handover.put(Leaves::Tunnel(start)),
                 (None, _) if ends => {
                     let close = HeaderValue::from_static("close");
                     response.headers_mut().insert(header::CONNECTION, close);
@@ -146,35 +146,43 @@ pub(super) struct HandedOver {
 
 /// The place where a body waits for the driver of its connection.
 #[derive(Debug, Default)]
-pub(super) struct Handover {
-    stream: Mutex<Option<HandedOver>>,
-    tunnel: Mutex<Option<Box<tunnel::Start>>>,
-    bridge: Mutex<Option<Box<bridge::Start>>>,
+pub(super) struct Handover(Mutex<Option<Leaves>>);
+
+/// What leaves the engine of its connection.
+#[derive(Debug)]
+pub(super) enum Leaves {
+    /// A stream, once the engine has written everything.
+    Stream(HandedOver),
+    /// A tunnel, once the engine has ended.
+    Tunnel(Box<tunnel::Start>),
+    /// The same for a bridge.
+    Bridge(Box<bridge::Start>),
 }
 
 impl Handover {
-    pub(super) fn take(&self) -> Option<HandedOver> {
+    /// Takes a stream, if one waits.
+    pub(super) fn take_stream(&self) -> Option<HandedOver> {
+        let mut waits = self.lock();
+        match waits.take()? {
+            Leaves::Stream(stream) => Some(stream),
+            other => {
+                *waits = Some(other);
+                None
+            }
+        }
+    }
+
+    /// Takes whatever waits.
+    pub(super) fn take(&self) -> Option<Leaves> {
         self.lock().take()
     }
 
-    pub(super) fn take_tunnel(&self) -> Option<Box<tunnel::Start>> {
-        self.tunnel().take()
+    fn put(&self, leaves: Leaves) {
+        *self.lock() = Some(leaves);
     }
 
-    pub(super) fn take_bridge(&self) -> Option<Box<bridge::Start>> {
-        self.bridge().take()
-    }
-
-    fn bridge(&self) -> MutexGuard<'_, Option<Box<bridge::Start>>> {
-        self.bridge.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn tunnel(&self) -> MutexGuard<'_, Option<Box<tunnel::Start>>> {
-        self.tunnel.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<HandedOver>> {
-        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Option<Leaves>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -205,7 +213,7 @@ impl http_body::Body for Answer {
             // The engine writes what it still has, and waits. The driver that polls the engine then takes the
             // body.
             let last = this.last;
-            *handover.lock() = Some(HandedOver { body, last });
+            handover.put(Leaves::Stream(HandedOver { body, last }));
         }
         match &mut this.body {
             Some(body) => {

@@ -11,7 +11,7 @@ use super::figures::Figures;
 use super::recent::{Ended, Recent};
 use super::stream_id::StreamId;
 use super::traffic::Traffic;
-use crate::capacity::{Capacity, Entered, Full, Share};
+use crate::capacity::{Capacity, Entered, Full, Kind, Share};
 use crate::dialect::Dialect;
 use crate::end::End;
 use crate::hub::Hub;
@@ -246,13 +246,23 @@ fn entry<T: Copy>(all: &[T], stored: &AtomicU8) -> Option<T> {
 }
 
 /// All live streams of the process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Registry {
     /// Locked only for an insertion, a removal, a look-up or a copy of the list.
     live: Mutex<HashMap<StreamId, Arc<LiveStream>>>,
     count: Arc<Capacity>,
     /// What has ended lately.
     pub recent: Recent,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self {
+            live: Mutex::default(),
+            count: Arc::new(Capacity::new(Kind::Streams)),
+            recent: Recent::default(),
+        }
+    }
 }
 
 impl Registry {

@@ -100,7 +100,7 @@ fn accept(
         ));
     }
     let max = admitted.loaded.config.limits.max_streams;
-    let registration = app.streams.register(&context, max, &peer.conn.streams);
+    let registration = app.streams.register(&context, max, &peer.conn.share);
     let registration = registration.map_err(|full| Rejection::too_many_streams(max, full))?;
     let live = Arc::clone(&registration.live);
     let mut response = Response::new(Body::upgraded());

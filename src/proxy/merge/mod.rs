@@ -74,7 +74,7 @@ async fn answer(
         ));
     };
     let max_streams = admitted.loaded.config.limits.max_streams;
-    if let Err(full) = app.streams.check(max_streams, &peer.conn.streams) {
+    if let Err(full) = app.streams.check(max_streams, &peer.conn.share) {
         // It is rejected before any agent does any work for it.
         return Err(Rejection::too_many_streams(max_streams, full));
     }
@@ -131,7 +131,7 @@ fn start(
 ) -> Result<Response<Body>, Rejection> {
     let context = Arc::clone(&admitted.context);
     let max = admitted.loaded.config.limits.max_streams;
-    let registration = app.streams.register(&context, max, &conn.streams);
+    let registration = app.streams.register(&context, max, &conn.share);
     let registration = registration.map_err(|full| Rejection::too_many_streams(max, full))?;
     let id = registration.live.id.to_string();
     let (mut head, ()) = Response::new(()).into_parts();

@@ -3,7 +3,6 @@
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf as _, BytesMut};
 use http::{HeaderMap, StatusCode, response};
 use memchr::memmem;
 
@@ -107,7 +106,7 @@ impl Connection {
             let Some((head, size)) = head::parse(&self.unread, self.is_head)? else {
                 return Ok(None);
             };
-            self.unread.advance(size);
+            self.unread.drain(..size);
             let status = head.parts.status;
             if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
                 return Ok(Some(head));
@@ -154,7 +153,7 @@ impl Connection {
         }
         if self.unread.is_empty() {
             // A connection holds no memory between two reads.
-            self.unread = BytesMut::new();
+            self.unread = Vec::new();
         }
         head.parts
     }

@@ -18,7 +18,7 @@ use std::io;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::request;
 use tokio::time::Instant;
 
@@ -42,7 +42,7 @@ pub(super) struct Connection {
     upload: Option<Box<Upload>>,
     state: State,
     /// Bytes that were read but not parsed: part of a head, or body bytes that arrived with it.
-    unread: BytesMut,
+    unread: Vec<u8>,
     acks: Acks,
     /// The size of the kernel's receive buffer, as last requested.
     receive: u32,
@@ -73,7 +73,7 @@ impl Connection {
             io,
             upload: None,
             state: State::Idle,
-            unread: BytesMut::new(),
+            unread: Vec::new(),
             low_rate: false,
             acks: Acks::new(),
             receive: RECEIVE_BUFFER_BYTES,
@@ -143,7 +143,7 @@ impl Connection {
 
     /// Returns the byte stream, and what was read of it behind the last head.
     pub(super) fn into_unread(self) -> (Io, Bytes) {
-        (self.io, self.unread.freeze())
+        (self.io, self.unread.into())
     }
 
     /// Reports whether the upstream has sent anything since the request began.
