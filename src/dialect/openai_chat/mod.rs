@@ -94,7 +94,7 @@ impl Parser for State {
         let (begun, finished) = (chunk.begun, chunk.finished);
         // The chunk with the counts may repeat the role, under any id.
         let may_open = self.finished != 0 && finished == 0 && chunk.role && chunk.usage.is_none();
-        let mut event = self.event(frame, chunk, seen);
+        let mut event = self.event(frame, &chunk, seen);
         if may_open && self.opens_another(data) {
             (self.begun, self.finished) = (begun, 0);
             event.terminal = Some(Terminal::Reopens);
@@ -109,14 +109,17 @@ impl Parser for State {
 /// Returns a hash of the id of a chunk; zero if it has none.
 fn completion(data: &[u8]) -> u64 {
     let mut id = 0;
-    let read = Reader::new(data).object(|reader, key| {
-        match key {
-            b"id" if reader.kind()? == Kind::String => id = text::key(reader.word()?),
-            _ => reader.skip()?,
+    // The rest has been read, and is well formed: it is left as soon as the id is known.
+    let _ = Reader::new(data).object(|reader, key| {
+        if key != b"id" {
+            return reader.skip();
         }
-        Some(())
+        if reader.kind()? == Kind::String {
+            id = text::key(reader.word()?);
+        }
+        None
     });
-    read.map_or(0, |_| id)
+    id
 }
 
 impl State {
@@ -147,7 +150,7 @@ impl State {
         is_other
     }
 
-    fn event(&mut self, frame: &Frame<'_>, chunk: Chunk, seen: &mut Seen) -> Event {
+    fn event(&mut self, frame: &Frame<'_>, chunk: &Chunk, seen: &mut Seen) -> Event {
         // Chunks without text count, too: they repeat the id of their completion.
         let beside = seen.key(&chunk.beside);
         let opens = chunk.role && self.is_first_role(chunk.choice);
@@ -186,8 +189,8 @@ impl State {
             }
             None => event,
         };
-        let thought = chunk.thought.map(|range| (Field::Thinking, range));
-        let Some((field, range)) = chunk.text.or(thought) else {
+        let thought = || Some((Field::Thinking, chunk.thought.clone()?));
+        let Some((field, range)) = chunk.text.clone().or_else(thought) else {
             return event;
         };
         if chunk.texts > 1 {
