@@ -23,13 +23,23 @@ pub fn check(data: &[u8]) {
     assert!(whole.used <= bytes.len());
     if whole.done {
         assert!(!whole.broken);
-        assert_eq!(plainly(&bytes[..whole.used]), Some(whole.body), "{}", bytes.escape_ascii());
+        assert_eq!(
+            plainly(&bytes[..whole.used]),
+            Some(whole.body),
+            "{}",
+            bytes.escape_ascii()
+        );
     }
 }
 
 fn read(bytes: &[u8], cut: usize) -> Read {
     let (mut chunked, mut checked) = (Chunked::default(), Chunked::default());
-    let mut read = Read { body: Vec::new(), used: 0, done: false, broken: false };
+    let mut read = Read {
+        body: Vec::new(),
+        used: 0,
+        done: false,
+        broken: false,
+    };
     for piece in bytes.chunks(cut) {
         let check = checked.check(piece);
         let mut piece = piece.to_vec();
@@ -37,7 +47,11 @@ fn read(bytes: &[u8], cut: usize) -> Read {
         read.body.extend_from_slice(&piece[undone.body]);
         read.used += undone.used;
         read.broken = undone.broken.is_some();
-        let same = if read.broken { Err(undone.used) } else { Ok(undone.used) };
+        let same = if read.broken {
+            Err(undone.used)
+        } else {
+            Ok(undone.used)
+        };
         assert_eq!(check, same);
         assert_eq!(chunked.is_done(), checked.is_done());
         read.done = chunked.is_done();
@@ -54,7 +68,10 @@ fn plainly(mut bytes: &[u8]) -> Option<Vec<u8>> {
     loop {
         let end = bytes.windows(2).position(|two| two == b"\r\n")?;
         let (line, rest) = (&bytes[..end], &bytes[end + 2..]);
-        let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+        let digits = line
+            .iter()
+            .take_while(|byte| byte.is_ascii_hexdigit())
+            .count();
         let size = u64::from_str_radix(std::str::from_utf8(&line[..digits]).ok()?, 16).ok()?;
         if size == 0 {
             return rest.ends_with(b"\r\n").then_some(body);

@@ -22,7 +22,8 @@ pub fn check(data: &[u8]) {
     let _ = decoder.feed(text, &mut keep);
     frames.extend(decoder.finish());
     for frame in &frames {
-        let event = classifier.classify(frame, &mut None);
+        let mut parsed = None;
+        let event = classifier.classify(frame, &mut parsed);
         let lies_in = |span: Span| span.of(&frame.block).len() == span.len();
         assert!(event.text.is_none_or(lies_in), "{event:?}");
         if let Some(merge) = event.merge {

@@ -19,9 +19,17 @@ pub fn check(data: &[u8]) {
     assert_eq!(alone.parts.headers, head.parts.headers);
     // No prefix is a complete head.
     for cut in 0..size {
-        assert!(!matches!(parse(&bytes[..cut], is_head), Ok(Some(_))), "{cut} of {size}");
+        assert!(
+            !matches!(parse(&bytes[..cut], is_head), Ok(Some(_))),
+            "{cut} of {size}"
+        );
     }
-    let lengths: Vec<_> = head.parts.headers.get_all("content-length").iter().collect();
+    let lengths: Vec<_> = head
+        .parts
+        .headers
+        .get_all("content-length")
+        .iter()
+        .collect();
     let chunked = head.parts.headers.contains_key("transfer-encoding");
     assert!(lengths.len() <= 1 && !(chunked && !lengths.is_empty()));
     match head.length {

@@ -16,7 +16,10 @@ pub fn check(data: &[u8]) {
         let Ok(value) = HeaderValue::from_bytes(value) else {
             continue;
         };
-        headers.append(HeaderName::from_static(NAMES[usize::from(*name) % 4]), value);
+        headers.append(
+            HeaderName::from_static(NAMES[usize::from(*name) % 4]),
+            value,
+        );
     }
     let given = headers.clone();
     let identity = Identity::of(&mut headers);
@@ -33,9 +36,18 @@ pub fn check(data: &[u8]) {
         assert_eq!(mine == id, usable);
     }
     let continued = only(&given, "traceparent").is_some_and(|mine| is_trace(&mine));
-    assert_eq!(continued, given.get("traceparent") == headers.get("traceparent"));
+    assert_eq!(
+        continued,
+        given.get("traceparent") == headers.get("traceparent")
+    );
     // `tracestate` is forwarded with a continued `traceparent`, and only then.
-    let state = |fields: &HeaderMap| fields.get_all("tracestate").iter().cloned().collect::<Vec<_>>();
+    let state = |fields: &HeaderMap| {
+        fields
+            .get_all("tracestate")
+            .iter()
+            .cloned()
+            .collect::<Vec<_>>()
+    };
     let expected = if continued { state(&given) } else { Vec::new() };
     assert_eq!(state(&headers), expected);
     assert_eq!(headers.get("x-other"), given.get("x-other"));
