@@ -285,10 +285,11 @@ impl<'a> Fields<'a> {
                     }),
                     ..Event::bare(Class::Usage)
                 },
+                // What they carry may repeat what the model wrote.
                 word if is_event(word) || word.starts_with(b"on_") => {
-                    of(Class::State, Content::Other)
+                    of(Class::State, Content::Other).on(Side::Data)
                 }
-                b"attachment" | b"title" => of(Class::State, Content::Other),
+                b"attachment" | b"title" => of(Class::State, Content::Other).on(Side::Data),
                 _ => return None,
             }
             .in_lane(lane),
