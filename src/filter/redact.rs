@@ -190,6 +190,7 @@ impl Redactor<'_> {
             let is_thought = about.hides(key)
                 || (place.thinks && THOUGHT.contains(&key))
                 || (by_name && named::is_thought(key));
+            let is_thought = is_thought && !(by_name && named::is_schema(data, cursor.clone()));
             let is_tool =
                 TOOLS.contains(&key) || about.tells_result(key) || (by_name && named::is_call(key));
             let hides = if self.reasoning && is_thought {
