@@ -32,14 +32,13 @@ impl Filter {
     ) {
         // A string may have quotes of its own around what is scanned.
         let pieces = data.texts.iter().flat_map(|text| &text.pieces);
+        let pieces = pieces.chain(&data.rest);
         let quoted = pieces.clone().map(|piece| {
             let start = piece.start.saturating_sub(QUOTE);
             start..piece.end.saturating_add(QUOTE)
         });
         let unread = data.unread.iter().map(|(range, _)| range.clone());
-        let rest = data.rest.iter().cloned();
-        let skip = pieces.cloned().chain(quoted).chain(unread).chain(rest);
-        let mut skip: Vec<Range<usize>> = skip.collect();
+        let mut skip: Vec<Range<usize>> = pieces.cloned().chain(quoted).chain(unread).collect();
         skip.sort_unstable_by_key(|range| range.start);
         let emptied = self.emptied(&frame, data, sink);
         let redacted = self.redact(&frame, event, &skip, false);
