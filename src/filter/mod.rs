@@ -13,6 +13,7 @@
 mod about;
 mod copies;
 mod edit;
+mod item;
 mod json_char;
 pub mod markers;
 mod named;

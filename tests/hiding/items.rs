@@ -35,6 +35,15 @@ fn the_texts_of_another_item_are_other_texts() {
     let rest = message("m1", "") + &message("m2", "Fetched 10 pages");
     assert_eq!(left(Dialect::A2a, Framing::Sse, &whole), rest);
 
+    let artifact = |id: &str, text: &str| {
+        sse(&format!(
+            r#"{{"artifactUpdate":{{"taskId":"k","append":true,"artifact":{{"artifactId":"{id}","parts":[{{"data":{{"t":"{text}"}}}}]}}}}}}"#
+        ))
+    };
+    let whole = artifact("d1", "<think>SECRET") + &artifact("d2", "Rain");
+    let rest = artifact("d1", "") + &artifact("d2", "Rain");
+    assert_eq!(left(Dialect::A2a, Framing::Sse, &whole), rest);
+
     for name in [
         "messageId",
         "message_id",

@@ -9,7 +9,7 @@ use memchr::memmem;
 
 use super::super::edit::{self, Edit};
 use super::super::markers::Kind;
-use super::super::redact::{Redacted, Redactor};
+use super::super::redact::{Beside, Redacted, Redactor};
 use super::super::scan::{Marks, Scanner, Visible};
 use super::super::texts::ScannedText;
 use super::super::{Filter, add, block_of, characters};
@@ -78,7 +78,7 @@ impl Filter {
         sink: &mut impl FnMut(Cow<'_, [u8]>, &Event),
     ) {
         let mut counts: Vec<(&[u8], u64)> = Vec::new();
-        for (name, range) in std::mem::take(&mut redacted.beside) {
+        for Beside { name, range, item } in std::mem::take(&mut redacted.beside) {
             // Several items of a list may have this member.
             let number = match counts.iter_mut().find(|(known, _)| *known == name) {
                 Some((_, count)) => {
@@ -90,7 +90,7 @@ impl Filter {
                     0
                 }
             };
-            let lane = key(event.lane, number);
+            let lane = key(event.lane, (number, item));
             let data = Data::in_member(frame.data(), name, &range, lane);
             let emptied = self.emptied(frame, &data, sink);
             let edits = joined(std::mem::take(&mut redacted.edits), emptied);

@@ -3,6 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 
+use super::super::item::ids_of_item;
 use super::super::markers::Kind;
 use super::super::named::{self, is_schema};
 use super::nested::{holds_json, within_quotes};
@@ -44,23 +45,6 @@ const NAMES: [&[u8]; 9] = [
 ];
 /// What the name of an id ends with. An id of one word is no text.
 const IDS: [&[u8]; 6] = [b"_id", b"_ids", b"ID", b"Id", b"Ids", b"uid"];
-/// What an id belongs to if the texts beside it and below it are its own.
-const OWNERS: [&[u8]; 14] = [
-    b"activity",
-    b"artifact",
-    b"block",
-    b"call",
-    b"item",
-    b"message",
-    b"msg",
-    b"node",
-    b"part",
-    b"run",
-    b"step",
-    b"task",
-    b"thread",
-    b"tool",
-];
 /// The ids that tell one writer's text from another's, wherever in a payload they stand.
 const WRITERS_IDS: [&[u8]; 4] = [b"agentId", b"agent_id", b"runId", b"run_id"];
 /// Members that hold the arguments of tools in the dialects' own events.
@@ -115,7 +99,7 @@ impl Leaves {
     ) -> Option<()> {
         match cursor.kind()? {
             Value::Object if depth < MAX_DEPTH => {
-                let path = match item(data, cursor.clone()) {
+                let path = match ids_of_item(data, cursor.clone(), true) {
                     0 => path,
                     ids => key(ids, path),
                 };
@@ -195,43 +179,6 @@ impl Leaves {
             self.rest.push(range);
         }
     }
-}
-
-/// Returns a hash of the ids that say which message or other item the object at the cursor is; 0 if it has none.
-fn item(data: &[u8], mut cursor: Cursor<'_>) -> u64 {
-    let mut ids = 0_u64;
-    let mut read = || {
-        cursor.enter_object()?;
-        while let Some(name) = cursor.next_key()? {
-            if !names_item(name) {
-                cursor.skip()?;
-            } else if let Some(range) = cursor.string_or_skip()?
-                && let Some(id) = data.get(range)
-                && !(name == b"id" && id.iter().all(u8::is_ascii_digit))
-            {
-                // The sum does not depend on the order of the members.
-                ids = ids.wrapping_add(key(name, id));
-            }
-        }
-        Some(())
-    };
-    // What is no JSON is found where its texts are read.
-    let _ = read();
-    ids
-}
-
-/// Reports whether a member with this name says which item the texts beside it belong to. An `id` that is a number may
-/// count events, and other ids may be new in each.
-fn names_item(name: &[u8]) -> bool {
-    let stem = (name.strip_suffix(b"Id"))
-        .or_else(|| name.strip_suffix(b"ID"))
-        .or_else(|| name.strip_suffix(b"_id"));
-    let ends = |stem: &[u8], owner: &[u8]| {
-        let at = stem.len().checked_sub(owner.len());
-        at.and_then(|at| stem.get(at..))
-            .is_some_and(|end| end.eq_ignore_ascii_case(owner))
-    };
-    name == b"id" || stem.is_some_and(|stem| OWNERS.iter().any(|owner| ends(stem, owner)))
 }
 
 /// Reports whether a member with this name holds an id.
