@@ -182,6 +182,9 @@ impl Filter {
             }
             let taken = if found.is_whole {
                 Some(ScannedText::new(text.lane, &rules.marks))
+            } else if is_inside && !self.lanes.has_room(text.lane) {
+                // It may be a piece of such a thought, and nothing of it would be known in the next event.
+                None
             } else {
                 self.lanes.take(text.lane, &rules.marks)
             };
