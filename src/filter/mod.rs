@@ -13,6 +13,7 @@
 mod about;
 mod copies;
 mod edit;
+mod item;
 mod json_char;
 pub mod markers;
 mod named;
@@ -314,6 +315,10 @@ impl Filter {
             scanned.restart_at_whole(&rules.marks, raw);
         }
         scanned.scanner.feed(&rules.marks, raw, &mut visible);
+        if event.side == Side::Application {
+            // What an application repeats stays in its own event.
+            scanned.scanner.show_held(&mut visible);
+        }
         if matches!(event.class, Class::Finish | Class::Done)
             || event.texts_over == TextsOver::InLane
         {

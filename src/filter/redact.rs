@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::about::{About, THOUGHT, THOUGHTS, is_tool_block, is_tool_item, is_tool_part, is_users};
 use super::edit::Edit;
+use super::item::ids_of_item;
 use super::markers::Kind;
 use super::named;
 use super::scan::{Marks, Scanner, Visible};
@@ -80,14 +81,26 @@ pub(super) struct Redactor<'a> {
 pub(super) struct Redacted {
     pub(super) edits: Vec<Edit>,
     pub(super) hidden: [u64; 2],
-    /// Where the members of [`Redactor::beside`] lie, and their names.
-    pub(super) beside: Vec<(&'static [u8], Range<usize>)>,
+    /// The members of [`Redactor::beside`].
+    pub(super) beside: Vec<Beside>,
+}
+
+/// A member that holds data of any shape.
+#[derive(Debug)]
+pub(super) struct Beside {
+    pub(super) name: &'static [u8],
+    /// Where its value lies.
+    pub(super) range: Range<usize>,
+    /// A hash of the ids of the items around it.
+    pub(super) item: u64,
 }
 
 /// Where a value is.
 #[derive(Clone, Copy, Debug, Default)]
 struct Place {
     depth: usize,
+    /// A hash of the ids of the items around it.
+    item: u64,
     /// Whether it is within an object that holds a thought, so that its texts are reasoning.
     thinks: bool,
     /// Whether it is an input or output of a workflow (Dify), to which the application gives its name.
@@ -184,12 +197,18 @@ impl Redactor<'_> {
         out: &mut Redacted,
     ) -> Option<()> {
         let about = About::read(data, cursor.clone())?;
+        let mut place = place;
+        if !self.beside.is_empty() && !place.in_data {
+            let ids = ids_of_item(data, cursor.clone(), false);
+            place.item = place.item.wrapping_add(ids);
+        }
         cursor.enter_object()?;
         while let Some(key) = cursor.next_key()? {
             let by_name = self.all_texts || place.in_data;
             let is_thought = about.hides(key)
                 || (place.thinks && THOUGHT.contains(&key))
                 || (by_name && named::is_thought(key));
+            let is_thought = is_thought && !(by_name && named::is_schema(data, cursor.clone()));
             let is_tool =
                 TOOLS.contains(&key) || about.tells_result(key) || (by_name && named::is_call(key));
             let hides = if self.reasoning && is_thought {
@@ -217,10 +236,14 @@ impl Redactor<'_> {
                 // AG-UI: the event of the framework, which repeats a piece of the text. Pieces cannot be searched
                 // one by one.
                 self.replace(data, cursor.skip()?, b"null", None, out);
-            } else if let Some(name) = self.beside.iter().find(|name| **name == key)
+            } else if let Some(&name) = self.beside.iter().find(|name| **name == key)
                 && !place.in_data
             {
-                out.beside.push((*name, cursor.clone().skip()?));
+                out.beside.push(Beside {
+                    name,
+                    range: cursor.clone().skip()?,
+                    item: place.item,
+                });
                 let place = Place {
                     in_data: true,
                     ..place.of_member(&about, key)

@@ -144,7 +144,7 @@ impl Filter {
             for at in 0..self.texts.len() {
                 self.interrupt(at, sink);
             }
-            self.begin_data_anew(true, sink);
+            self.begin_data_anew(true);
         }
         if event.texts_over == TextsOver::Perhaps {
             let scanned = self
@@ -164,7 +164,7 @@ impl Filter {
         {
             let only_data = self.texts.is_empty() && event.lane == 0;
             self.begin_anew(event.lane, sink);
-            self.begin_data_anew(only_data, sink);
+            self.begin_data_anew(only_data);
         }
         if event.text.is_some() && event.content == Content::Token {
             // The text goes on, even if this is its last piece.
@@ -221,27 +221,19 @@ impl Filter {
             }
             if only {
                 self.interrupt(at, sink);
-            } else if !scanned.scanner.holds() {
+            } else if !scanned.scanner.is_undecided() {
                 scanned.scanner.restart(&self.rules.marks);
             }
         }
     }
 
-    /// Lets the texts of data begin anew after an event that ends texts or interrupts them. What is held back of them
-    /// leaves if this is its end, too.
-    fn begin_data_anew(&mut self, is_end: bool, sink: &mut impl FnMut(Cow<'_, [u8]>, &Event)) {
-        let mut held = Vec::new();
+    /// Lets the texts of data begin anew after an event that ends texts or interrupts them. What may become a marker in
+    /// them is over only if this is their end, too.
+    fn begin_data_anew(&mut self, is_end: bool) {
         for scanned in &mut self.lanes.texts {
-            if !scanned.scanner.is_visible() || (scanned.scanner.is_undecided() && !is_end) {
-                continue;
+            if scanned.scanner.is_visible() && (is_end || !scanned.scanner.is_undecided()) {
+                scanned.scanner.restart(&self.rules.marks);
             }
-            let mut visible = Visible::of(b"");
-            scanned.scanner.finish(&mut visible);
-            scanned.scanner.restart(&self.rules.marks);
-            held.push((scanned.last.take(), visible.changed()));
-        }
-        for (last, text) in held {
-            self.carry(last, text, sink);
         }
     }
 

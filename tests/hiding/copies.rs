@@ -81,6 +81,19 @@ fn an_event_of_the_provider_that_another_one_carries_hides_what_it_would() {
 }
 
 #[test]
+fn names_with_a_tool_or_a_thought_in_another_word_are_data() {
+    for data in [
+        r#"{"type":"tooltip","text":"Hover"}"#,
+        r#"{"kind":"toolbar","text":"x"}"#,
+        r#"{"name":"thought_of_day","text":"Carpe diem"}"#,
+        r#"{"form":{"reasoning":{"type":"string","title":"Reason for the refund"}}}"#,
+    ] {
+        let event = format!("event: custom\ndata: {data}\n\n");
+        assert_eq!(left(Dialect::LangGraph, &event), event);
+    }
+}
+
+#[test]
 fn what_says_that_it_is_a_thought_or_a_call_does_not_leave() {
     for data in [
         r#"{"type":"thinking_delta","delta":"SECRET"}"#,
@@ -208,7 +221,7 @@ fn text_that_cannot_be_searched_does_not_leave() {
 }
 
 #[test]
-fn pieces_in_a_list_are_one_text() {
+fn each_item_of_a_list_is_a_text() {
     type List = (Dialect, fn(&str) -> String);
     let lists: [List; 3] = [
         (Dialect::LangGraph, |tokens| {
@@ -230,19 +243,20 @@ fn pieces_in_a_list_are_one_text() {
     ];
     for (dialect, list) in lists {
         let stream = [
-            list(r#""<thi","nk>SECRET""#),
-            list(r#"" SECRET","SECRET</th""#),
-            list(r#""ink>","Rain ""#),
-            list(r#""in < sn","ow""#),
+            list(r#""<thi","a <""#),
+            list(r#""nk>SECRET","b""#),
+            list(r#"" SECRET</th","c""#),
+            list(r#""ink>Rain ","d""#),
         ]
         .concat();
-        let shown = left(dialect, &stream);
-        assert!(!shown.contains("SECRET"), "{dialect}\n{shown}");
-        assert!(shown.contains("Rain "), "{dialect}\n{shown}");
-        assert!(
-            shown.ends_with(&list(r#""in < sn","ow""#)),
-            "{dialect}\n{shown}"
-        );
+        let rest = [
+            list(r#""<thi","a <""#),
+            list(r#""","b""#),
+            list(r#""","c""#),
+            list(r#""Rain ","d""#),
+        ]
+        .concat();
+        assert_eq!(left(dialect, &stream), rest, "{dialect}");
     }
 }
 
@@ -267,17 +281,17 @@ fn what_repeats_a_hidden_piece_in_its_event_is_hidden_too() {
 }
 
 #[test]
-fn what_carries_held_text_tells_nothing_else() {
+fn what_may_become_a_mark_stays_in_its_event() {
     let stream = "event: custom\ndata: {\"token\":\"a <\",\"note\":\"<think>SECRET</think>\",\"my_reasoning\":\"SECRET\"}\n\n";
-    let shown = left(Dialect::LangGraph, stream);
-    assert!(!shown.contains("SECRET"), "{shown}");
-    assert!(
-        shown.contains("\"a \"") && shown.contains("\"<\""),
-        "{shown}"
-    );
-    let carried =
-        raw(r#"{"choices":[{"index":0,"delta":{"content":"a <","reasoning_content":"SECRET"}}]}"#);
-    assert!(!left(Dialect::AgUi, &carried).contains("SECRET"));
+    let rest = "event: custom\ndata: {\"token\":\"a <\",\"note\":\"\",\"my_reasoning\":\"\"}\n\n";
+    assert_eq!(left(Dialect::LangGraph, stream), rest);
+    let carried = |text: &str| {
+        raw(&format!(
+            r#"{{"choices":[{{"index":0,"delta":{{"content":"{text}"}}}}]}}"#
+        ))
+    };
+    let whole = carried("a <") + &carried(" b <") + &raw(r#"{"n":1}"#);
+    assert_eq!(left(Dialect::AgUi, &whole), whole);
 }
 
 #[test]

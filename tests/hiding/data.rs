@@ -7,8 +7,12 @@ use weir::wire::Framing;
 type Wrap = fn(&str) -> String;
 
 /// Returns what is left of a stream whose thoughts are hidden, which is the same however it is cut.
-fn left(dialect: Dialect, framing: Framing, stream: &str) -> String {
-    let rules = rules(Hide::Drop, Hide::Keep);
+pub(super) fn left(dialect: Dialect, framing: Framing, stream: &str) -> String {
+    left_of(dialect, framing, Hide::Keep, stream)
+}
+
+pub(super) fn left_of(dialect: Dialect, framing: Framing, tools: Hide, stream: &str) -> String {
+    let rules = rules(Hide::Drop, tools);
     let whole = through(dialect, framing, &rules, &[stream.as_bytes()]);
     let singles: Vec<&[u8]> = stream.as_bytes().chunks(1).collect();
     assert_eq!(
@@ -23,11 +27,11 @@ fn stream(wrap: Wrap, pieces: &[&str]) -> String {
     pieces.iter().map(|piece| wrap(piece)).collect()
 }
 
-fn sse(data: &str) -> String {
+pub(super) fn sse(data: &str) -> String {
     format!("data: {data}\n\n")
 }
 
-fn named(name: &str, data: &str) -> String {
+pub(super) fn named(name: &str, data: &str) -> String {
     format!("event: {name}\ndata: {data}\n\n")
 }
 
@@ -43,13 +47,13 @@ fn mastra(kind: &str, payload: &str) -> String {
     ))
 }
 
-fn status(members: &str) -> String {
+pub(super) fn status(members: &str) -> String {
     sse(&format!(
         r#"{{"jsonrpc":"2.0","id":"7","result":{{"statusUpdate":{{"taskId":"k","contextId":"c",{members}}}}}}}"#
     ))
 }
 
-fn notification(method: &str, params: &str) -> String {
+pub(super) fn notification(method: &str, params: &str) -> String {
     named(
         "message",
         &format!(r#"{{"jsonrpc":"2.0","method":"notifications/{method}","params":{params}}}"#),
@@ -165,9 +169,17 @@ const PLACES: &[(Dialect, Framing, Wrap)] = &[
     (Dialect::LangServe, Framing::Sse, |text| {
         run("on_parser_stream", &format!(r#"{{"token":"{text}"}}"#))
     }),
+    (Dialect::LangGraph, Framing::Sse, |text| {
+        named("custom", &format!(r#"{{"text":"{text}"}}"#))
+    }),
+    (Dialect::VercelUi, Framing::Sse, |text| {
+        sse(&format!(
+            r#"{{"type":"data-tok","data":{{"text":"{text}"}}}}"#
+        ))
+    }),
     (Dialect::AgUi, Framing::Sse, |text| {
         sse(&format!(
-            r#"{{"type":"ACTIVITY_SNAPSHOT","messageId":"a","activityType":"X","content":{{"token":"{text}"}}}}"#
+            r#"{{"type":"CUSTOM","name":"x","value":{{"text":"{text}"}}}}"#
         ))
     }),
 ];
@@ -225,11 +237,24 @@ fn data_in_which_nothing_is_hidden_stays_as_it_came() {
         );
         assert_eq!(left(*dialect, *framing, &whole), whole, "{dialect}");
     }
-    // What may become a marker does not wait where the string may be no text.
-    for (dialect, framing, wrap) in [PLACES[8], PLACES[13], PLACES[16], PLACES[18]] {
-        let whole = stream(wrap, &["A", "a <", "H", "b"]);
-        assert_eq!(left(dialect, framing, &whole), whole, "{dialect}");
+}
+
+#[test]
+fn what_may_become_a_mark_stays_where_it_is() {
+    for (dialect, framing, wrap) in PLACES {
+        let whole = stream(*wrap, &["A", "a <", "H", "b", "Hi <", "Hi <3", "<thi"]);
+        assert_eq!(left(*dialect, *framing, &whole), whole, "{dialect}");
+        for (pieces, rest) in [
+            (["<", "<think>SECRET</think>Vis", "."], ["<", "Vis", "."]),
+            (["<", "<think>SECRET", " plan</think>Vis"], ["<", "", "Vis"]),
+        ] {
+            let shown = left(*dialect, *framing, &stream(*wrap, &pieces));
+            assert_eq!(shown, stream(*wrap, &rest), "{dialect}");
+        }
     }
+    let rows = |rows: &str| named("custom", &format!(r#"{{"rows":{rows}}}"#));
+    let whole = rows(r#"[["a <","b"],["c","d"]]"#);
+    assert_eq!(left(Dialect::LangGraph, Framing::Sse, &whole), whole);
 }
 
 #[test]

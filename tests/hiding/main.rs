@@ -22,6 +22,7 @@ mod anew;
 mod copies;
 mod data;
 mod every_fixture;
+mod items;
 mod prompts;
 mod repeats;
 #[path = "../support/mod.rs"]

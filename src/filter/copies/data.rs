@@ -9,14 +9,14 @@ use memchr::memmem;
 
 use super::super::edit::{self, Edit};
 use super::super::markers::Kind;
-use super::super::redact::{Redacted, Redactor};
+use super::super::redact::{Beside, Redacted, Redactor};
 use super::super::scan::{Marks, Scanner, Visible};
 use super::super::texts::ScannedText;
-use super::super::{Filter, MAX_TEMPLATE_BYTES, add, block_of, characters, template};
-use super::leaves::is_word;
+use super::super::{Filter, add, block_of, characters};
+use super::leaves::{is_word, key};
 use super::read::{Data, Text};
-use crate::event::{Event, Side, Span};
-use crate::wire::{Frame, Payload};
+use crate::event::{Event, Side};
+use crate::wire::Frame;
 
 /// A string of this many bytes is no chance part of a text.
 const TELLING: usize = 4;
@@ -32,6 +32,7 @@ impl Filter {
     ) {
         // A string may have quotes of its own around what is scanned.
         let pieces = data.texts.iter().flat_map(|text| &text.pieces);
+        let pieces = pieces.chain(&data.rest);
         let quoted = pieces.clone().map(|piece| {
             let start = piece.start.saturating_sub(QUOTE);
             start..piece.end.saturating_add(QUOTE)
@@ -43,7 +44,7 @@ impl Filter {
         let redacted = self.redact(&frame, event, &skip, false);
         let mut hidden = redacted.hidden;
         let mut edits = joined(redacted.edits, emptied.clone());
-        let changes = self.change(&frame, event, data, &edits, sink);
+        let changes = self.change(&frame, data, &edits, sink);
         if !changes.is_empty() {
             // What describes the old text goes with it.
             let redacted = self.redact(&frame, event, &skip, true);
@@ -76,11 +77,24 @@ impl Filter {
         redacted: &mut Redacted,
         sink: &mut impl FnMut(Cow<'_, [u8]>, &Event),
     ) {
-        for (name, range) in std::mem::take(&mut redacted.beside) {
-            let data = Data::in_member(frame.data(), name, &range, event.lane);
+        let mut counts: Vec<(&[u8], u64)> = Vec::new();
+        for Beside { name, range, item } in std::mem::take(&mut redacted.beside) {
+            // Several items of a list may have this member.
+            let number = match counts.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, count)) => {
+                    *count += 1;
+                    *count
+                }
+                None => {
+                    counts.push((name, 0));
+                    0
+                }
+            };
+            let lane = key(event.lane, (number, item));
+            let data = Data::in_member(frame.data(), name, &range, lane);
             let emptied = self.emptied(frame, &data, sink);
             let edits = joined(std::mem::take(&mut redacted.edits), emptied);
-            let changes = self.change(frame, event, &data, &edits, sink);
+            let changes = self.change(frame, &data, &edits, sink);
             redacted.edits = joined(edits, changes);
         }
     }
@@ -146,7 +160,6 @@ impl Filter {
     fn change(
         &mut self,
         frame: &Frame<'_>,
-        event: &Event,
         found: &Data,
         redacted: &[Edit],
         sink: &mut impl FnMut(Cow<'_, [u8]>, &Event),
@@ -155,23 +168,38 @@ impl Filter {
         let data = frame.data();
         let mut changes: Vec<Edit> = Vec::new();
         let mut said: Vec<Vec<u8>> = Vec::new();
-        let mut waiting: Option<(ScannedText, &Text)> = None;
+        let kind = if rules.reasoning.hides() {
+            Kind::Reasoning
+        } else {
+            Kind::Tool
+        };
+        // Whether a text of this event was inside a thought, at its beginning or end.
+        let mut is_inside = false;
         for text in &found.texts {
             let pieces = stays(text, redacted);
             if pieces.is_empty() {
                 continue;
             }
-            let Some(mut scanned) = self.lanes.take(text.lane, &rules.marks) else {
+            let taken = if found.is_whole {
+                Some(ScannedText::new(text.lane, &rules.marks))
+            } else if is_inside && !self.lanes.has_room(text.lane) {
+                // It may be a piece of such a thought, and nothing of it would be known in the next event.
+                None
+            } else {
+                self.lanes.take(text.lane, &rules.marks)
+            };
+            let Some(mut scanned) = taken else {
+                is_inside = true;
                 changes.extend(pieces.into_iter().map(|piece| (piece.clone(), Vec::new())));
                 continue;
             };
             let before = (scanned.scanner.spans, scanned.scanner.hidden);
             let mut is_hidden = scanned.scanner.is_hidden();
+            is_inside |= is_hidden;
             let mut hidden = Vec::new();
             for piece in pieces {
                 let raw = data.get(piece.clone()).unwrap_or_default();
-                let alone = (!text.waits).then(|| Alone::scan(&rules.marks, raw));
-                let visible = scan_piece(&mut scanned, &rules.marks, raw, alone);
+                let visible = scan_piece(&mut scanned, &rules.marks, raw);
                 add(&mut self.hidden.characters, visible.hidden);
                 is_hidden |= visible.hidden != [0, 0];
                 if let Some(visible) = visible.text {
@@ -181,20 +209,30 @@ impl Filter {
             }
             self.note_spans(&mut scanned, before.0, sink);
             is_hidden |= scanned.scanner.is_hidden();
+            is_inside |= scanned.scanner.is_hidden();
             is_hidden |= (scanned.scanner.spans, scanned.scanner.hidden) != before;
             if is_hidden && !hidden.is_empty() {
                 said.push(hidden);
             }
-            scanned.last = None;
-            if text.waits && scanned.scanner.holds() {
-                waiting = Some((scanned, text));
+            if found.is_whole {
+                self.end(scanned, sink);
             } else {
                 let gone = self.lanes.put(scanned);
                 add(&mut self.hidden.characters, gone);
             }
         }
         for range in found.rest.iter().filter(|range| !touches(redacted, range)) {
-            let left = Alone::scan(&rules.marks, data.get(range.clone()).unwrap_or_default()).left;
+            let raw = data.get(range.clone()).unwrap_or_default();
+            if is_inside && !raw.is_empty() {
+                // It may be a piece of such a thought, too.
+                let hidden = characters(raw);
+                if let Some(total) = self.hidden.characters.get_mut(kind as usize) {
+                    *total += hidden;
+                }
+                changes.push((range.clone(), Vec::new()));
+                continue;
+            }
+            let left = Alone::scan(&rules.marks, raw).left;
             add(&mut self.hidden.characters, left.hidden);
             if let Some(text) = left.text {
                 changes.push((range.clone(), text));
@@ -202,7 +240,9 @@ impl Filter {
         }
         if !said.is_empty() {
             changes.sort_by_key(|(range, _)| range.start);
+            let rest = found.rest.iter().filter(|range| !touches(redacted, range));
             let others = found.texts.iter().flat_map(|text| stays(text, redacted));
+            let others = others.chain(rest);
             let repeats: Vec<Edit> = others
                 .filter(|range| !touches(&changes, range))
                 .filter(|range| {
@@ -212,18 +252,6 @@ impl Filter {
                 .map(|range| (range.clone(), Vec::new()))
                 .collect();
             changes.extend(repeats);
-        }
-        if let Some((mut scanned, text)) = waiting {
-            // What is held leaves as the last piece of an event without anything else of this text.
-            let pieces = stays(text, redacted);
-            let others = changes.iter().map(|(range, _)| range);
-            let empty = pieces.iter().copied().chain(others);
-            let empty = empty.map(|range| (range.clone(), Vec::new())).collect();
-            scanned.last = (pieces.last())
-                .and_then(|held| carrier(frame, event, held, joined(redacted.to_vec(), empty)))
-                .filter(|(frame, _)| frame.block.len() <= MAX_TEMPLATE_BYTES);
-            let gone = self.lanes.put(scanned);
-            add(&mut self.hidden.characters, gone);
         }
         changes
     }
@@ -249,6 +277,8 @@ struct Alone {
     left: Left,
     /// Whether all of its hidden spans are closed.
     is_whole: bool,
+    /// Whether it ends inside a hidden span that a mark closes.
+    is_open: bool,
 }
 
 impl Alone {
@@ -258,12 +288,14 @@ impl Alone {
             return Self {
                 left: Left::default(),
                 is_whole: false,
+                is_open: false,
             };
         }
         let mut scanner = Scanner::new(marks);
         let mut visible = Visible::of(raw);
         scanner.feed(marks, raw, &mut visible);
         let is_whole = scanner.spans != [0, 0] && scanner.is_visible() && !scanner.is_undecided();
+        let is_open = scanner.is_open();
         scanner.finish(&mut visible);
         Self {
             left: Left {
@@ -271,27 +303,40 @@ impl Alone {
                 hidden: scanner.hidden,
             },
             is_whole,
+            is_open,
         }
+    }
+
+    /// Reports whether the piece is nothing but a mark, which hides nothing by itself.
+    fn is_bare(&self) -> bool {
+        self.left.hidden == [0, 0] && self.left.text.as_ref().is_some_and(Vec::is_empty)
     }
 }
 
-/// Scans the next piece of a text. If it was scanned by itself, it does not wait for the next one: what either scan hides
-/// is hidden.
-fn scan_piece(scanned: &mut ScannedText, marks: &Marks, raw: &[u8], alone: Option<Alone>) -> Left {
-    let mut visible = Visible::of(raw);
-    let Some(alone) = alone else {
-        scanned.restart_at_whole(marks, raw);
-        scanned.scanner.feed(marks, raw, &mut visible);
-        return Left {
-            text: visible.changed(),
-            hidden: [0; 2],
-        };
-    };
-    if alone.is_whole && scanned.scanner.is_visible() && !scanned.scanner.holds() {
+/// Scans the next piece of a text, which is scanned by itself as well: what either scan hides is hidden. Nothing of it
+/// waits for the next piece.
+fn scan_piece(scanned: &mut ScannedText, marks: &Marks, raw: &[u8]) -> Left {
+    let mut alone = Alone::scan(marks, raw);
+    let is_undecided = scanned.scanner.is_visible() && scanned.scanner.is_undecided();
+    if alone.is_whole && scanned.scanner.is_visible() && !is_undecided {
         scanned.scanner.restart(marks);
     }
+    let mut visible = Visible::of(raw);
     scanned.scanner.feed(marks, raw, &mut visible);
     scanned.scanner.show_held(&mut visible);
+    if is_undecided && alone.is_open && scanned.scanner.is_visible() {
+        // What was shown before was no part of a mark: a thought begins with this piece.
+        let hidden = scanned.scanner.hidden;
+        scanned.scanner.restart(marks);
+        let mut unused = Visible::of(raw);
+        scanned.scanner.feed(marks, raw, &mut unused);
+        // It is counted with what the scan of the piece by itself hides.
+        scanned.scanner.hidden = hidden;
+    } else if alone.is_bare() {
+        // Only its place in the text tells whether it is a mark.
+        alone.left.text = None;
+    }
+    scanned.scanner.end_labelled(marks);
     match visible.changed() {
         None => alone.left,
         Some(text) => {
@@ -306,27 +351,6 @@ fn scan_piece(scanned: &mut ScannedText, marks: &Marks, raw: &[u8], alone: Optio
 
 /// The bytes of an escaped quote.
 const QUOTE: usize = 2;
-
-/// Returns an event to carry what is held of the text, whose place is `held`.
-fn carrier(
-    frame: &Frame<'_>,
-    event: &Event,
-    held: &Range<usize>,
-    edits: Vec<Edit>,
-) -> Option<(Frame<'static>, Event)> {
-    let Some(Payload::InBlock(span)) = &frame.data else {
-        return None;
-    };
-    let moved = edit::moved(&edits, held.start);
-    let frame = edit::apply(frame, &edits)?;
-    let at = (span.start as usize + held.start).checked_add_signed(moved)?;
-    let event = Event {
-        text: Span::new(at..at),
-        merge: None,
-        ..*event
-    };
-    Some(template(&frame, &event))
-}
 
 /// Returns both lists of edits as one, in order. Where two meet, that of the first list counts.
 fn joined(first: Vec<Edit>, second: Vec<Edit>) -> Vec<Edit> {

@@ -28,6 +28,12 @@ impl Lanes {
         }
     }
 
+    /// Reports whether the text with this number can be kept: it is known, or not all others are inside thoughts.
+    pub(super) fn has_room(&self, id: u64) -> bool {
+        let is_free = |text: &ScannedText| text.id == id || text.scanner.is_visible();
+        self.texts.len() < MAX_TEXTS || self.texts.iter().any(is_free)
+    }
+
     /// Puts back a text that goes on. Returns how many characters were hidden of the text that had to go for it: the
     /// oldest one of those of which least would be forgotten.
     pub(super) fn put(&mut self, text: ScannedText) -> [u64; 2] {

@@ -3,8 +3,9 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 
+use super::super::item::ids_of_item;
 use super::super::markers::Kind;
-use super::super::named;
+use super::super::named::{self, is_schema};
 use super::nested::{holds_json, within_quotes};
 use crate::dialect::names_writer;
 use crate::wire::json::{Cursor, Kind as Value};
@@ -13,23 +14,21 @@ use crate::wire::json::{Cursor, Kind as Value};
 const MAX_DEPTH: usize = 48;
 /// The most places of one payload whose strings are texts that go on. Further strings are scanned each by itself.
 const MAX_PLACES: usize = 64;
-/// The members that most likely hold the text, the likeliest first.
+/// Members that most likely hold a text.
 const LIKELY: [&[u8]; 12] = [
-    b"token",
-    b"delta",
-    b"text",
-    b"content",
-    b"chunk",
     b"answer",
+    b"chunk",
+    b"content",
+    b"data",
+    b"delta",
     b"message",
     b"output",
     b"response",
     b"result",
+    b"text",
+    b"token",
     b"value",
-    b"data",
 ];
-/// The top-level members that hold the application's data in the dialects that wrap it.
-const OWN: [&[u8]; 5] = [b"data", b"event", b"params", b"payload", b"value"];
 /// Members that hold a thought as an object.
 const THOUGHTS: [&[u8]; 3] = [b"reasoning", b"thinking", b"thought"];
 /// Members that name things, if they hold one word, beside those that name a writer.
@@ -46,7 +45,7 @@ const NAMES: [&[u8]; 9] = [
 ];
 /// What the name of an id ends with. An id of one word is no text.
 const IDS: [&[u8]; 6] = [b"_id", b"_ids", b"ID", b"Id", b"Ids", b"uid"];
-/// The ids that tell one writer's text from another's. Others may be new in every event.
+/// The ids that tell one writer's text from another's, wherever in a payload they stand.
 const WRITERS_IDS: [&[u8]; 4] = [b"agentId", b"agent_id", b"runId", b"run_id"];
 /// Members that hold the arguments of tools in the dialects' own events.
 const ARGUMENTS: [&[u8]; 5] = [
@@ -76,18 +75,14 @@ pub(super) struct Leaves {
     /// Whether the payload is an event of the dialect: JSON in the members of [`LIKELY`] is what the model wrote, and
     /// the arguments of tools are no texts.
     pub(super) is_dialects: bool,
-    /// Whether the member that is read is one of [`OWN`].
-    pub(super) is_own: bool,
     /// Whether the member that is read is outside [`Leaves::wraps`].
     pub(super) is_outside: bool,
 }
 
-/// The strings in one place of a payload: one, or those of a list.
+/// The strings in one place of a payload: one, unless an object has two members of one name.
 #[derive(Debug)]
 pub(super) struct Leaf {
-    /// How likely it is the text that the payload is about. Lower is likelier.
-    rank: (usize, bool, usize, u64),
-    /// A hash of where in the payload they are.
+    /// A hash of where in the payload they are, and in which item.
     pub(super) path: u64,
     pub(super) pieces: Vec<Range<usize>>,
 }
@@ -104,17 +99,23 @@ impl Leaves {
     ) -> Option<()> {
         match cursor.kind()? {
             Value::Object if depth < MAX_DEPTH => {
+                let path = match ids_of_item(data, cursor.clone(), true) {
+                    0 => path,
+                    ids => key(ids, path),
+                };
                 cursor.enter_object()?;
                 while let Some(name) = cursor.next_key()? {
                     if depth == 0 {
-                        self.is_own = OWN.contains(&name);
                         self.is_outside = !self.wraps.is_empty() && !self.wraps.contains(&name);
                     }
                     if self.is_dialects && ARGUMENTS.contains(&name) {
                         cursor.skip()?;
                         continue;
                     }
-                    if cursor.kind()? == Value::Object && THOUGHTS.contains(&name) {
+                    if cursor.kind()? == Value::Object
+                        && THOUGHTS.contains(&name)
+                        && !is_schema(data, cursor.clone())
+                    {
                         self.tells = Some(Kind::Reasoning);
                     }
                     self.read(data, cursor, name, key(name, path), depth + 1)?;
@@ -122,13 +123,15 @@ impl Leaves {
             }
             Value::Array if depth < MAX_DEPTH => {
                 cursor.enter_array()?;
+                let mut index = 0_usize;
                 while cursor.next_element()? {
-                    self.read(data, cursor, name, key("element", path), depth + 1)?;
+                    self.read(data, cursor, name, key(index, path), depth + 1)?;
+                    index += 1;
                 }
             }
             Value::String => {
                 let range = cursor.string()?;
-                self.string(data, range, name, path, depth);
+                self.string(data, range, name, path);
             }
             Value::Array => self.unread.push((cursor.skip()?, b"[]")),
             Value::Object => self.unread.push((cursor.skip()?, b"{}")),
@@ -143,10 +146,9 @@ impl Leaves {
         Some(())
     }
 
-    fn string(&mut self, data: &[u8], range: Range<usize>, name: &[u8], path: u64, depth: usize) {
+    fn string(&mut self, data: &[u8], range: Range<usize>, name: &[u8], path: u64) {
         let text = data.get(range.clone()).unwrap_or_default();
-        let likely = LIKELY.iter().position(|likely| *likely == name);
-        if holds_json(text) && !(self.is_dialects && likely.is_some()) {
+        if holds_json(text) && !(self.is_dialects && LIKELY.contains(&name)) {
             self.unread.push((range, b""));
             return;
         }
@@ -166,26 +168,16 @@ impl Leaves {
             return;
         }
         let range = within_quotes(text, range);
-        // The strings of a list follow each other.
         if let Some(known) = self.texts.iter_mut().rev().find(|leaf| leaf.path == path) {
             known.pieces.push(range);
         } else if self.texts.len() < MAX_PLACES {
-            let likely = likely.unwrap_or(LIKELY.len());
             self.texts.push(Leaf {
-                rank: (likely, !self.is_own, depth, path),
                 path,
                 pieces: vec![range],
             });
         } else {
             self.rest.push(range);
         }
-    }
-
-    /// Returns which text is the one that the payload is about, if one is likely to be: what may become a marker in it
-    /// waits for the next piece.
-    pub(super) fn likeliest(&self) -> Option<u64> {
-        let best = self.texts.iter().min_by_key(|leaf| leaf.rank)?;
-        (best.rank.0 < LIKELY.len() || self.texts.len() == 1).then_some(best.path)
     }
 }
 

@@ -27,12 +27,14 @@ pub(super) enum Copy {
 #[derive(Debug, Default)]
 pub(super) struct Data {
     pub(super) texts: Vec<Text>,
-    /// Strings that are scanned each by itself, if nobody else does so.
+    /// Strings for whose places there was no room: they are scanned each by itself.
     pub(super) rest: Vec<Range<usize>>,
     /// What the data says that it is, if that is a thought or a call.
     pub(super) tells: Option<Kind>,
     /// What cannot be searched, and what is empty in its place.
     pub(super) unread: Vec<(Range<usize>, &'static [u8])>,
+    /// Whether it takes the place of what an earlier event said, so that its texts are whole.
+    pub(super) is_whole: bool,
 }
 
 /// A text in data of any shape.
@@ -42,8 +44,6 @@ pub(super) struct Text {
     pub(super) lane: u64,
     /// Where its pieces lie in the payload, in order.
     pub(super) pieces: Vec<Range<usize>>,
-    /// Whether what may become a marker waits for the next piece. Otherwise it is shown.
-    pub(super) waits: bool,
 }
 
 /// Reads the application's events in one stream.
@@ -54,19 +54,19 @@ pub(in crate::filter) struct Copies {
 }
 
 impl Data {
-    /// Takes what was found in the part of a payload with this number. The text with the path `waits` may wait.
-    fn of(leaves: Leaves, lane: u64, waits: Option<u64>) -> Self {
+    /// Takes what was found in the part of a payload with this number.
+    fn of(leaves: Leaves, lane: u64) -> Self {
         let part = key(leaves.names, lane);
         let text = |leaf: Leaf| Text {
             lane: key(leaf.path, part),
             pieces: leaf.pieces,
-            waits: waits == Some(leaf.path),
         };
         Self {
             texts: leaves.texts.into_iter().map(text).collect(),
-            rest: Vec::new(),
+            rest: leaves.rest,
             tells: leaves.tells,
             unread: leaves.unread,
+            is_whole: false,
         }
     }
 
@@ -80,9 +80,7 @@ impl Data {
         let path = key("member", name);
         // The event was read as JSON already.
         let _ = leaves.read(inner, &mut Cursor::new(inner), name, path, 0);
-        let rest = std::mem::take(&mut leaves.rest);
-        let mut found = Self::of(leaves, lane, None);
-        found.rest = rest;
+        let mut found = Self::of(leaves, lane);
         let places = (found.texts.iter_mut())
             .flat_map(|text| &mut text.pieces)
             .chain(&mut found.rest)
@@ -145,7 +143,6 @@ impl Copies {
             let text = Text {
                 lane: path,
                 pieces: std::iter::once(0..data.len()).collect(),
-                waits: true,
             };
             return Copy::Data(Data {
                 texts: is_applications.then_some(text).into_iter().collect(),
@@ -160,10 +157,12 @@ impl Copies {
                 return Copy::Unreadable;
             }
         }
-        let waits = leaves.likeliest().filter(|_| is_applications);
         // Of an event of the application, the lane may be new with each event.
         let lane = if is_applications { 0 } else { event.lane };
-        Copy::Data(Data::of(leaves, lane, waits))
+        Copy::Data(Data {
+            is_whole: is_snapshot(data),
+            ..Data::of(leaves, lane)
+        })
     }
 
     /// Returns the meaning of a provider's event and its dialect, `None` if no dialect knows it.
@@ -205,4 +204,31 @@ fn carried(data: &[u8], kind: &[u8], member: &[u8]) -> Option<Range<usize>> {
         }
     }
     found.filter(|_| is_kind)
+}
+
+/// Reports whether an event takes the place of an earlier one: a snapshot of an activity of AG-UI, or a data part of the
+/// AI SDK with an id.
+fn is_snapshot(data: &[u8]) -> bool {
+    let mut cursor = Cursor::new(data);
+    let (mut is_snapshot, mut is_part, mut has_id) = (false, false, false);
+    let mut read = || {
+        cursor.enter_object()?;
+        while let Some(name) = cursor.next_key()? {
+            match name {
+                b"type" => {
+                    let word = cursor.string_or_skip()?.and_then(|range| data.get(range));
+                    is_snapshot = word == Some(b"ACTIVITY_SNAPSHOT");
+                    is_part = word.is_some_and(|word| word.starts_with(b"data-"));
+                }
+                b"id" => has_id = cursor.string_or_skip()?.is_some(),
+                _ => {
+                    cursor.skip()?;
+                }
+            }
+        }
+        Some(())
+    };
+    // What is no JSON is no snapshot.
+    let _ = read();
+    is_snapshot || (is_part && has_id)
 }

@@ -173,12 +173,28 @@ impl Scanner {
     }
 
     /// Shows what may become a marker, and goes on looking: of a marker that was shown in part, only the rest is hidden.
-    /// What may be part of a hidden span is not shown.
+    /// What may be part of a hidden span is not shown, and the header of a message never.
     pub fn show_held(&mut self, out: &mut Visible<'_>) {
         if self.is_visible() {
             out.extend(self.held.get(self.shown..).unwrap_or_default());
+        }
+        if !self.is_hidden() {
             self.shown = self.held.len();
         }
+    }
+
+    /// Ends a hidden span that a label has opened, which no mark closes, and lets the text begin anew after it.
+    pub fn end_labelled(&mut self, marks: &Marks) {
+        if matches!(self.state, State::Hidden(_, Closers::Label)) {
+            self.finish(&mut Visible::of(b""));
+            self.state = State::Visible;
+            self.restart(marks);
+        }
+    }
+
+    /// Reports whether the text is inside a hidden span that only a mark closes.
+    pub const fn is_open(&self) -> bool {
+        matches!(&self.state, State::Hidden(_, closers) if !matches!(closers, Closers::Label))
     }
 
     /// Reports whether something is held back.
