@@ -31,6 +31,8 @@ impl Input {
     }
 
     /// Locks the hub for the events of a read of `bytes` bytes.
+    #[expect(clippy::inline_always, reason = "runs once a read")]
+    #[inline(always)]
     pub fn pushing(&self, bytes: usize, now: Instant) -> Pushing<'_> {
         let hub = &*self.0;
         let state = hub.lock();
@@ -271,8 +273,11 @@ impl Pushing<'_> {
         if bytes > self.most.1 || events == self.most.0 {
             return false;
         }
-        let seq = self.state.journal.last() + events as u64 + 1;
-        let numbered = self.number(block, seq);
+        let numbered = if self.may_have_ids {
+            self.number(block, self.state.journal.last() + events as u64 + 1)
+        } else {
+            0
+        };
         let is_put = (self.first.as_mut()).is_some_and(|queue| queue.put(block, event, numbered));
         if is_put && events == 0 && block.len() > self.bytes / 2 {
             // Most probably it is the only one.
@@ -301,7 +306,6 @@ impl Pushing<'_> {
     }
 
     /// Returns the number that the event gets as its id; zero if it has none from Weir.
-    #[inline]
     fn number(&self, block: &[u8], seq: u64) -> u64 {
         if self.may_have_ids && own_id(block).is_none() {
             seq
@@ -387,6 +391,8 @@ impl Pushing<'_> {
     }
 
     /// Ends the push.
+    #[expect(clippy::inline_always, reason = "runs once a read")]
+    #[inline(always)]
     pub fn done(mut self) -> PushOutcome {
         self.settle_put();
         let alarmed = self.hub.alarmed.load(Ordering::Acquire)
