@@ -87,7 +87,8 @@ impl Parser for State {
         if data.starts_with(b"[DONE]") {
             return Some(Event::bare(Class::Done).ending(Terminal::Done));
         }
-        let chunk = Chunk::read(data)?;
+        let mut chunk = Chunk::default();
+        chunk.read(data)?;
         if chunk.failed {
             return Some(Event::bare(Class::Error).ending(Terminal::Error));
         }

@@ -98,8 +98,10 @@ pub(super) struct Chunk {
 
 impl Chunk {
     /// Reads the data of an event. `None` if it is not an object.
-    pub(super) fn read(data: &[u8]) -> Option<Self> {
-        let mut chunk = Self::default();
+    ///
+    /// In place, because a chunk is too large to be moved for each event.
+    pub(super) fn read(&mut self, data: &[u8]) -> Option<()> {
+        let chunk = self;
         let mut reader = Reader::new(data);
         let is_object = reader.object(|reader, key| {
             match key {
@@ -141,7 +143,7 @@ impl Chunk {
         if chunk.thinks {
             chunk.settle_thought();
         }
-        is_object.then_some(chunk)
+        is_object.then_some(())
     }
 
     fn choice(&mut self, reader: &mut Reader<'_>) -> Option<()> {
