@@ -159,10 +159,10 @@ def test_a_finished_connection_is_used_again_a_cancelled_one_is_not(weir, upstre
     proxy.outcomes(finished=3, client_gone=1)
 
 
-PHASES = ["head", "commit", "first event", "middle", "plain", "plain middle", "sniffing"]
+MOMENTS = ["head", "commit", "first event", "middle", "plain", "plain middle", "sniffing"]
 
 
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("phase", MOMENTS)
 @pytest.mark.parametrize("how", ["h1 fin", "h1 rst", "h2 reset"])
 def test_leaving_in_every_phase(weir, upstream, phase, how):
     """Client gone -> upstream connection closed within 1 s in every phase, also for responses that are not streams."""

@@ -35,7 +35,9 @@ def openai(rng, count):
         elif kind == "logprobs":
             delta, extra = f'"content":"{text(rng)}"', f',"logprobs":{{"content":[{{"token":"{n}"}}]}}'
         elif kind == "extra":
-            delta = f'"content":"{text(rng)}","vendor":{n}'
+            # A word, because a number may differ in every event and still be joined. Each is another one.
+            word = "".join(chr(97 + int(digit)) for digit in str(n))
+            delta = f'"content":"{text(rng)}","vendor":"{word}"'
         else:
             yield f'data: {{{head},"choices":[{{"index":0,"delta":{{"content":"{text(rng)}"}}}},{{"index":1,"delta":{{"content":"{text(rng)}"}}}}]}}\n\n'
             continue
