@@ -14,6 +14,7 @@
 //! Identities (an id, a model, a node, an author: see [`is_identity`]) are always compared. A member that is `null`,
 //! `false` or empty counts as absent.
 
+mod names;
 mod needed;
 
 use std::hash::Hasher;
@@ -21,6 +22,9 @@ use std::hash::Hasher;
 use super::hash::Fold;
 use super::reader::{self, Reader};
 use crate::wire::{Frame, Payload};
+pub(super) use names::is_identity;
+pub use names::names_writer;
+use names::varies;
 pub(super) use needed::Need;
 
 /// The most members of one event that may turn out to vary. Further ones must be equal.
@@ -162,80 +166,6 @@ const fn is_short(raw: &[u8]) -> bool {
 /// Reports whether the value looks like a number, a time or a random string: there are digits in it, and no spaces.
 fn is_stamp(raw: &[u8]) -> bool {
     is_short(raw) && raw.iter().any(u8::is_ascii_digit) && raw.iter().all(u8::is_ascii_graphic)
-}
-
-/// Reports whether a member differs in every event of the servers that send it, and says nothing about the text.
-fn varies(name: &[u8], raw: &[u8]) -> bool {
-    /// Unix time in seconds. A shorter number under the name of a time may be a position.
-    const SHORTEST_TIME: usize = b"1000000000".len();
-    match name {
-        // Random strings against traffic analysis, of whatever length: OpenAI, Mistral, Bedrock.
-        b"nonce" | b"obfuscation" | b"padding" => {
-            matches!(raw.first(), Some(b'"')) || is_short(raw)
-        }
-        b"p" => is_short(raw),
-        // The number of the event in its stream.
-        b"seq" | b"sequence" | b"sequence_number" | b"sequenceNumber" => is_short(raw),
-        b"at" | b"created" | b"createdAt" | b"created_at" | b"time" | b"timestamp" | b"ts" => {
-            is_short(raw) && raw.len() >= SHORTEST_TIME
-        }
-        _ => false,
-    }
-}
-
-/// Reports whether a member names who or what a text belongs to, or counts it, in whatever dialect: `toolCallId`,
-/// `block_index`, `agentName`, `langgraph_node`.
-pub(super) fn is_identity(name: &[u8]) -> bool {
-    let ends = |endings: &[&[u8]]| endings.iter().any(|ending| name.ends_with(ending));
-    match name.last() {
-        Some(b'D') => ends(&[b"ID"]),
-        Some(b'd') => ends(&[b"id", b"Id", b"kind", b"thread"]),
-        Some(b'e') => ends(&[
-            b"name", b"Name", b"node", b"Node", b"role", b"Role", b"source", b"space", b"type",
-            b"Type",
-        ]),
-        Some(b'h') => ends(&[b"branch", b"path"]),
-        Some(b'k') => ends(&[b"task"]),
-        Some(b'l') => ends(&[b"model", b"Model"]),
-        Some(b'm') => ends(&[b"from"]),
-        Some(b'n') => ends(&[b"modelVersion", b"run"]),
-        Some(b'r') => ends(&[b"author", b"sender", b"speaker", b"worker"]),
-        Some(b's') => ends(&[b"_ns"]),
-        Some(b't') => ends(&[b"agent", b"Agent", b"object"]),
-        Some(b'x') => ends(&[b"index", b"Index"]),
-        _ => false,
-    }
-}
-
-/// The identities that are no one's: they tell what an event is, or count events.
-const NO_WRITERS: [&[u8]; 8] = [
-    b"Index", b"Type", b"index", b"kind", b"object", b"path", b"space", b"type",
-];
-/// What an id belongs to if it says whose text stands beside it. Other ids may be new in every event.
-const OWNERS: [&[u8]; 13] = [
-    b"agent", b"author", b"message", b"model", b"msg", b"node", b"run", b"sender", b"source",
-    b"speaker", b"task", b"thread", b"worker",
-];
-
-/// Reports whether a member says who wrote the text beside it, or in which message or run: an identity that is the same
-/// in all events of one text. `id` alone may count events.
-pub fn names_writer(name: &[u8]) -> bool {
-    if !is_identity(name) {
-        return false;
-    }
-    let stem = (name.strip_suffix(b"id"))
-        .or_else(|| name.strip_suffix(b"Id"))
-        .or_else(|| name.strip_suffix(b"ID"));
-    let Some(stem) = stem else {
-        return !NO_WRITERS.iter().any(|end| name.ends_with(end));
-    };
-    let stem = stem.strip_suffix(b"_").unwrap_or(stem);
-    let ends = |owner: &[u8]| {
-        let at = stem.len().checked_sub(owner.len());
-        at.and_then(|at| stem.get(at..))
-            .is_some_and(|end| end.eq_ignore_ascii_case(owner))
-    };
-    OWNERS.iter().any(|owner| ends(owner))
 }
 
 fn half(hash: u64) -> u32 {
