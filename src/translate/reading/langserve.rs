@@ -2,9 +2,9 @@
 
 use super::langchain::{Answer, Message, Messages, usage};
 use super::{Reading, shared};
-use crate::event::Event;
+use crate::event::{Class, Event};
 use crate::translate::part::{Part, Reason, Scope, StateOp};
-use crate::translate::raw::{elements, id, is_object, member, string, word};
+use crate::translate::raw::{elements, id, is_object, member, members, string, word};
 use crate::wire::{Frame, json};
 
 /// The state that is kept between events.
@@ -74,6 +74,11 @@ impl LangServe {
         } else if message.is_message() && !message.is_human() {
             self.messages.chunk(message.id, &message, parts);
             usage(event, message.counts(), parts);
+        } else if let Some((place, text)) = added(data, event) {
+            parts(Part::Text {
+                msg: place.into(),
+                text: text.into(),
+            });
         } else {
             parts(Part::Raw {
                 name: name.into(),
@@ -113,8 +118,16 @@ impl LangServe {
         let has_parents = parents.map(|parents| !elements(parents).is_empty());
         match kind {
             b"on_chat_model_stream" | b"on_llm_stream" => {
-                let chunk = Message::read(member(inner, "chunk").unwrap_or_default());
+                let chunk = member(inner, "chunk").unwrap_or_default();
                 self.has_text = true;
+                // A model of completions streams strings.
+                if let Some(text) = string(chunk).filter(|text| !text.is_empty()) {
+                    parts(Part::Text {
+                        msg: run.into(),
+                        text: text.into(),
+                    });
+                }
+                let chunk = Message::read(chunk);
                 self.messages.chunk(run, &chunk, parts);
                 usage(event, chunk.counts(), parts);
             }
@@ -285,6 +298,19 @@ fn call_id<'a>(inner: &'a [u8], data: &'a [u8]) -> &'a [u8] {
         .unwrap_or_default()
 }
 
+/// Returns the member of an object that a chain puts out piece by piece, and what this piece adds to it: the client adds up
+/// the strings of each member. `None` if the object holds more than that.
+fn added<'a>(data: &'a [u8], event: &Event) -> Option<(&'a [u8], &'a [u8])> {
+    if event.class != Class::Token {
+        return None;
+    }
+    let mut strings = members(data)
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, string(value)?)));
+    let only = strings.next()?;
+    strings.next().is_none().then_some(only)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::testing::{fixture, parts_of, text_of};
@@ -307,8 +333,35 @@ mod tests {
     #[test]
     fn strings_and_messages_are_the_text() {
         let parts = read("text.sse");
-        assert_eq!(text_of(&parts), r#"Rain in \"Oslo\"Rain"#);
+        assert_eq!(text_of(&parts), r#"Rain in \"Oslo\"Rainx"#);
         assert_eq!(parts.last(), Some(&STOP));
+    }
+
+    #[test]
+    fn pieces_of_an_object_and_of_a_completion_are_text() {
+        let parts = |body: &[&str]| {
+            let bytes: String = body
+                .iter()
+                .map(|data| format!("event: data\ndata: {data}\n\n"))
+                .collect();
+            let mut reading = LangServe::default();
+            parts_of(
+                &mut reading,
+                Dialect::LangServe,
+                Framing::Sse,
+                bytes.as_bytes(),
+            )
+        };
+        let object = parts(&[
+            r#"{"answer":"Ra"}"#,
+            r#"{"answer":"in"}"#,
+            r#"{"answer":""}"#,
+        ]);
+        assert_eq!(text_of(&object), "Rain");
+        let chunk = |text: &str| {
+            format!(r#"{{"event":"on_llm_stream","run_id":"r","data":{{"chunk":"{text}"}}}}"#)
+        };
+        assert_eq!(text_of(&parts(&[&chunk("Ra"), &chunk("in")])), "Rain");
     }
 
     #[test]
