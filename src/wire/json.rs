@@ -82,7 +82,7 @@ impl<'a> Cursor<'a> {
         self.expect(b'"')?;
         let start = self.pos;
         loop {
-            let at = self.pos + memchr2(b'"', b'\\', self.bytes.get(self.pos..)?)?;
+            let at = self.pos + quote_or_escape(self.bytes.get(self.pos..)?)?;
             if self.bytes.get(at) == Some(&b'"') {
                 self.pos = at + 1;
                 return Some(start..at);
@@ -252,9 +252,49 @@ pub fn string_at(bytes: &[u8], path: &[&str]) -> Option<Range<usize>> {
         .flatten()
 }
 
+/// Returns the position of the first quote or backslash. Most strings are names of a few bytes, for which setting up a search
+/// costs more than the search.
+fn quote_or_escape(rest: &[u8]) -> Option<usize> {
+    const WORD: usize = size_of::<u64>();
+    let Some(first) = rest.first_chunk::<WORD>() else {
+        return memchr2(b'"', b'\\', rest);
+    };
+    let word = u64::from_le_bytes(*first);
+    let found = marks(word, b'"') | marks(word, b'\\');
+    if found != 0 {
+        // The bits above the lowest one may be wrong.
+        return Some(found.trailing_zeros() as usize / 8);
+    }
+    Some(WORD + memchr2(b'"', b'\\', rest.get(WORD..)?)?)
+}
+
+/// Marks the highest bit of each byte of `word` that is `byte`: exactly up to the lowest mark.
+const fn marks(word: u64, byte: u8) -> u64 {
+    const ONES: u64 = u64::MAX / 255;
+    let differs = word ^ (ONES * byte as u64);
+    differs.wrapping_sub(ONES) & !differs & (ONES << 7)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_end_of_a_string_is_found_at_any_place() {
+        for len in 0..40 {
+            for (at, byte) in (0..len).flat_map(|at| [(at, b'"'), (at, b'\\')]) {
+                // Bytes beside them, whose marks borrow from one another.
+                for other in [b'#', b'!', b']', b'[', 0, 0xff, b'a'] {
+                    let mut text = vec![other; len];
+                    text[at] = byte;
+                    let expected = memchr2(b'"', b'\\', &text);
+                    assert_eq!(quote_or_escape(&text), expected, "{text:?}");
+                    text[len - 1] = b'"';
+                    assert_eq!(quote_or_escape(&text), Some(at), "{text:?}");
+                }
+            }
+        }
+    }
 
     fn at(text: &str, path: &[&str]) -> Option<String> {
         string_at(text.as_bytes(), path).map(|range| text[range].to_owned())
