@@ -41,18 +41,19 @@ impl Input {
             .filter(|slot| slot.is_live())
             .and_then(|_| hub.first.get())
             .map(|feed| feed.pushing(bytes, now));
+        let is_alone = first.is_some() && state.viewers.len() == 1;
+        let bounds = &hub.settings.bounds;
+        // Each event counts as one byte more than its block, so no more events than fit are put.
+        let most_put = MOST_PUT.min(bounds.max_bytes).min(bounds.max_events);
         Pushing {
             hub,
-            is_alone: first.is_some() && state.viewers.len() == 1,
             // The first events may show another dialect than expected, which decides when they are taken.
             may_have_ids: state.has_ids || state.is_fresh,
             state,
             first,
-            put: (0, 0),
-            most: (
-                hub.settings.bounds.max_events,
-                hub.settings.bounds.max_bytes.min(MOST_PUT),
-            ),
+            put: 0,
+            may_put: if is_alone { most_put } else { 0 },
+            most_put,
             bytes,
             now,
             fell: Vec::new(),
@@ -240,13 +241,14 @@ pub struct Pushing<'a> {
     state: MutexGuard<'a, State>,
     /// The queue of the first viewer, locked for the whole read, if that one keeps up.
     first: Option<queue::Pushing<'a>>,
-    /// No other viewer of this process gets the events.
-    is_alone: bool,
     may_have_ids: bool,
-    /// What is in that queue and not yet in the journal, while that viewer is alone: the number of events and of bytes.
-    put: (usize, usize),
-    /// The most of that.
-    most: (usize, usize),
+    /// The number of events that are in that queue and not yet in the journal, while that viewer is alone.
+    put: usize,
+    /// How many bytes more may be put there, if each event counts as one more than its block. Zero if another viewer of
+    /// this process gets the events, too.
+    may_put: usize,
+    /// As much as that was at first.
+    most_put: usize,
     bytes: usize,
     now: Instant,
     /// Whom to wake at the end.
@@ -257,7 +259,7 @@ impl Pushing<'_> {
     /// Offers the next event.
     #[inline]
     pub fn push(&mut self, block: &[u8], event: &Event) -> Offer {
-        if self.is_alone && self.put(block, event) {
+        if block.len() < self.may_put && self.put(block, event) {
             return Offer::Accepted;
         }
         self.push_for_all(block, event)
@@ -268,22 +270,29 @@ impl Pushing<'_> {
     /// so the journal evicts what is older than these events without asking.
     #[inline]
     fn put(&mut self, block: &[u8], event: &Event) -> bool {
-        let (events, bytes) = self.put;
-        let bytes = bytes + block.len();
-        if bytes > self.most.1 || events == self.most.0 {
-            return false;
-        }
         let numbered = if self.may_have_ids {
-            self.number(block, self.state.journal.last() + events as u64 + 1)
+            self.number(block, self.state.journal.last() + self.put as u64 + 1)
         } else {
             0
         };
-        let is_put = (self.first.as_mut()).is_some_and(|queue| queue.put(block, event, numbered));
-        if is_put && events == 0 && block.len() > self.bytes / 2 {
-            // Most probably it is the only one.
-            self.keep_at_once(block, event);
-        } else if is_put {
-            self.put = (events + 1, bytes);
+        let Some(queue) = &mut self.first else {
+            return false;
+        };
+        if self.put == 0 {
+            if block.len() > self.bytes / 2 {
+                // Most probably it is the only one.
+                let is_put = queue.put(block, event, numbered);
+                if is_put {
+                    self.keep_at_once(block, event);
+                }
+                return is_put;
+            }
+            queue.expect_more();
+        }
+        let is_put = queue.put(block, event, numbered);
+        if is_put {
+            self.put += 1;
+            self.may_put -= block.len() + 1;
         }
         is_put
     }
@@ -317,14 +326,16 @@ impl Pushing<'_> {
     /// Writes into the journal what was put into the queue and is not there yet, and hands it to the tap.
     #[inline]
     fn settle_put(&mut self) {
-        if self.put.0 > 0 {
+        if self.put > 0 {
             self.keep_together();
         }
     }
 
     #[inline(never)]
     fn keep_together(&mut self) {
-        let (events, bytes) = std::mem::take(&mut self.put);
+        let events = std::mem::take(&mut self.put);
+        let left = std::mem::replace(&mut self.may_put, self.most_put);
+        let bytes = self.most_put - left - events;
         let state = &mut *self.state;
         if let Some(queue) = &self.first {
             state.evicted += state.journal.make_room(events, bytes);
@@ -384,7 +395,7 @@ impl Pushing<'_> {
                 None => slot.queue.offer(block, event, numbered, more, self.now),
             };
             if !accepted {
-                self.is_alone = false;
+                (self.may_put, self.most_put) = (0, 0);
                 self.fell.extend(slot.fall_behind(seq, self.now));
             }
         }

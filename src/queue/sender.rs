@@ -296,16 +296,20 @@ impl Pushing<'_> {
         accepted
     }
 
+    /// Makes room for the blocks of the whole read, if nothing waits.
+    #[inline]
+    pub fn expect_more(&mut self) {
+        let ring = &mut self.state.ring;
+        if ring.is_empty() {
+            ring.expect(self.bytes);
+        }
+    }
+
     /// Pushes an event that fits as it is, with its number in the stream. Returns whether it does; if not, nothing has
     /// happened. [`Pushing::offered`] must be called at the end.
     #[inline]
     pub fn put(&mut self, block: &[u8], event: &Event, seq: u64) -> bool {
-        let ring = &mut self.state.ring;
-        if ring.is_empty() && block.len() <= self.bytes / 2 {
-            // More events follow.
-            ring.expect(self.bytes);
-        }
-        ring.put(block, event, seq, self.now)
+        self.state.ring.put(block, event, seq, self.now)
     }
 
     /// Returns the newest `count` events, all of which were [put](Self::put) one after the other: their blocks in one

@@ -100,6 +100,7 @@ fn roomy() -> (Arc<Hub>, Input) {
     let mut settings = SETTINGS;
     settings.limits.max_events = 1_000;
     settings.limits.max_bytes = 1 << 20;
+    settings.bounds.max_events = 100_000;
     hub(settings)
 }
 
