@@ -33,7 +33,7 @@ impl Budget {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Returns how many they may take.
+    /// Returns how many bytes the journals may take.
     pub const fn total(&self) -> usize {
         self.total
     }

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::room::{GivenUp, Phase, Place};
 
-/// Most attempts of one record.
+/// Maximum number of attempts of one record.
 const MAX_ATTEMPTS: u32 = 8;
 /// The longest pause after the first failure; each further one doubles it.
 const FIRST: Duration = Duration::from_secs(1);

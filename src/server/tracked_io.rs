@@ -12,10 +12,10 @@ use tokio::net::{TcpStream, UnixStream};
 use super::socket::{self, Vanished};
 use crate::client_conn::ClientConn;
 
-/// Most bytes read and discarded after the last response, so that the response arrives (lingering close). This is the
-/// rest of most requests that were answered early; reading it takes some milliseconds of the thread's time.
+/// Maximum number of bytes read and discarded after the last response, so that the response arrives (lingering close).
+/// This is the rest of most requests that were answered early; reading it takes some milliseconds of the thread's time.
 const MAX_LINGER_BYTES: usize = 16 << 20;
-/// Most bytes of one read of them.
+/// Maximum number of these bytes in one read.
 const LINGER_READ_BYTES: usize = 16 * 1024;
 
 /// A socket whose progress is reported. It lies below TLS, where it sees what the kernel really took.

@@ -92,8 +92,8 @@ fn blocks(add: &mut Cmd, names: &Names<'_>, last: u64, text: Vec<u8>, sealer: &S
     sealed.is_some()
 }
 
-/// An entry with events. `below`: what may be deleted. `first`: the bounds of a stream that is created by this. Returns
-/// whether it could be written.
+/// Adds an entry with events. Entries before `below` may be deleted. `first` has the bounds of the journal if this
+/// entry creates it. Returns whether the entry could be written.
 pub(super) fn events(
     names: &Names<'_>,
     chunk: Chunk,

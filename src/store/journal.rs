@@ -19,7 +19,7 @@ use super::seal::Sealer;
 use super::terms::{Bounds, Control};
 use super::trim::Trim;
 
-/// Most bytes of one stream that wait or are being sent.
+/// Maximum number of bytes of one stream that wait or are being sent.
 pub(super) const MAX_BYTES: usize = 1 << 20;
 /// If so many bytes of one stream wait, they are sent soon.
 const MUCH_BYTES: usize = MAX_BYTES / 8;

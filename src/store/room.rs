@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Most bytes that wait or are being sent.
+/// Maximum number of bytes that wait or are being sent.
 pub(super) const MAX_BYTES: usize = 16 << 20;
 
 /// The room of everything that waits.

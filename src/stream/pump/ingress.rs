@@ -320,8 +320,8 @@ impl Intake {
         })
     }
 
-    /// Returns how the stream ends if the upstream now stays silent, provided that it may have said its last word. After
-    /// a [`Terminal::MayEndWithInput`] silence proves nothing, however long it is.
+    /// Returns how the stream ends if the upstream now stays silent, provided that it may have said its last word.
+    /// After a [`Terminal::MayEndWithInput`] silence proves nothing, however long it is.
     pub(super) fn possible_end(&self) -> Option<End> {
         match self.pipeline.may_end() {
             Some(Terminal::MayEnd) => Some(End::Finished),

@@ -22,8 +22,8 @@ use crate::upstream::MAX_AGE;
 use crate::upstream::socket::Io;
 use crate::upstream::sockets::Counted;
 
-/// Most concurrent streams of one connection, if its server allows as many: the number that common servers allow.
-/// Further streams get another connection.
+/// Maximum number of concurrent streams of one connection, if its server allows as many: the number that common servers
+/// allow. Further streams get another connection.
 pub(super) const STREAMS: usize = 100;
 /// Flow-control window of a stream: what an upstream may send ahead of the body's reader.
 const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
@@ -34,9 +34,9 @@ const WINDOW_BYTES: u32 = 101 * STREAM_WINDOW_BYTES;
 /// streams' tasks have run, but the connection's task reads 1 MiB in one turn, which costs 20 MiB if the frames hold
 /// 20 bytes each. With the library's default, 3 MiB here, that would close the connection and end all of its streams.
 const FRAME_BUDGET: usize = 32 << 20;
-/// Most bytes of one response head, as with HTTP/1.1.
+/// Maximum number of bytes in one response head, as with HTTP/1.1.
 const MAX_HEAD_BYTES: u32 = 256 * 1024;
-/// Most bytes of one request body that wait for the socket.
+/// Maximum number of bytes of one request body that wait for the socket.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// Time without a byte on any stream after which the peer is sent a PING.
 const SILENCE: Duration = Duration::from_secs(15);
