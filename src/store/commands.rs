@@ -12,7 +12,7 @@ use super::meta::millis;
 use super::seal::Sealer;
 use super::terms::{Bounds, WRITTEN_BY_WEIR};
 
-/// An `XADD` of events has at most so many arguments, and so many bytes beside the key, the index and the blocks.
+/// Maximum number of arguments of an `XADD` of events, and of its bytes beside the key, the index and the blocks.
 const XADD_ARGS: usize = 11;
 const XADD_BYTES: usize = 128;
 

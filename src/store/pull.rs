@@ -25,7 +25,7 @@ const POLL: Duration = Duration::from_millis(30);
 const MAX_STREAMS: usize = 128;
 /// Maximum number of entries that are read of a stream at a time.
 const MAX_ENTRIES: usize = 8;
-/// Followers wait so long for a server that is away: a failover takes some seconds.
+/// How long followers wait for a server that is away: a failover takes some seconds.
 const FAILOVER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Where to read in a stream.

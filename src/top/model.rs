@@ -109,7 +109,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// Takes what Weir tells.
+    /// Takes new data from Weir.
     pub fn told(&mut self, facts: Facts) {
         self.facts = Some(facts);
         self.problem = None;

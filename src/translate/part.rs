@@ -171,7 +171,7 @@ pub(super) enum By {
     Agent,
     /// The client, which is expected to send the result with its next request.
     Client,
-    /// Nobody says. If the run ends without the result, the client.
+    /// The stream does not say who. If the run ends without the result, the client runs it.
     Unsaid,
 }
 

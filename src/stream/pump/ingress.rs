@@ -148,7 +148,7 @@ impl Intake {
         self.note(egress, &delivered, now);
     }
 
-    /// Takes in the events that one of several upstreams makes of a read of so many bytes.
+    /// Takes in the events that one of several upstreams makes of a read of `bytes` bytes.
     pub(super) fn take_events(&mut self, egress: &mut Egress, bytes: usize, make: Make<'_>) {
         if egress.is_disconnected() {
             return;
