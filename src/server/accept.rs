@@ -90,7 +90,7 @@ pub(super) async fn accept(
     listener: Arc<Listener>,
     tls: Option<Arc<ReloadingCertificate>>,
 ) {
-    let mut told: Option<Instant> = None;
+    let mut last_logged: Option<Instant> = None;
     let mut turn = Turn::default();
     loop {
         match listener.accept().await {
@@ -100,8 +100,8 @@ pub(super) async fn accept(
                 turn.note().await;
             }
             Err(error) => {
-                if told.is_none_or(|told| told.elapsed() >= LOG_EVERY) {
-                    told = Some(Instant::now());
+                if last_logged.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
+                    last_logged = Some(Instant::now());
                     tracing::warn!(%error, "connections cannot be accepted");
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
