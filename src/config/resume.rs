@@ -31,7 +31,7 @@ pub struct Resume {
 pub enum Ids {
     /// All streams of server-sent events.
     All,
-    /// Streams whose clients are known to bear ids.
+    /// Streams whose clients are known to accept ids.
     Auto,
     /// None.
     Off,
