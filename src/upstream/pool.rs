@@ -33,12 +33,12 @@ pub(super) struct Pool {
     retired: AtomicBool,
 }
 
-/// Maximum number of connections on probation per endpoint and worker. Beyond that, the one that has waited longest is
-/// used: a burst must not open a connection for each of its requests.
+/// Most connections on probation per endpoint and worker. Beyond that, the one that has waited longest is used: a burst
+/// must not open a connection for each of its requests.
 const MAX_ON_PROBATION: usize = 32;
 
-/// Maximum number of idle connections per upstream and worker, if the process has file descriptors for as many. More
-/// than a burst reuses would only cost descriptors.
+/// Most idle connections per upstream and worker, if the process has file descriptors for as many. More than a burst
+/// reuses would only cost descriptors.
 const MAX_IDLE: usize = 64;
 
 #[derive(Debug)]
