@@ -22,8 +22,8 @@ const OWNERS: [&[u8]; 14] = [
     b"tool",
 ];
 
-/// Returns a hash of the ids that say which message or other item the object at the cursor is; 0 if it has none. A
-/// plain `id` counts only if it `may_be_plain`.
+/// Returns a hash of the ids that say which message or other item the object at the cursor is; 0 if it has none. A plain
+/// `id` counts only if it `may_be_plain`.
 pub(super) fn ids_of_item(data: &[u8], mut cursor: Cursor<'_>, may_be_plain: bool) -> u64 {
     let mut ids = 0_u64;
     let mut read = || {

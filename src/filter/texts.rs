@@ -188,8 +188,8 @@ impl Filter {
             self.finish(sink);
             return;
         }
-        // In the other dialects an empty piece of text has the same class as the end of a text. A piece of text that
-        // must not be dropped has it everywhere.
+        // In the other dialects an empty piece of text has the same class as the end of a text. A piece of text that must
+        // not be dropped has it everywhere.
         let has_brackets = dialect.hide_facts().closes_texts;
         let is_end = event.class == Class::Finish
             || event.texts_over == TextsOver::InLane

@@ -1,5 +1,5 @@
-//! Filters data of any shape: each place in it is a text that goes on from event to event, and what repeats a hidden
-//! piece goes with it.
+//! Filters data of any shape: each place in it is a text that goes on from event to event, and what repeats a hidden piece
+//! goes with it.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -382,8 +382,8 @@ fn is_copy(other: &[u8], said: &[u8]) -> bool {
     (is_part && memmem::find(said, other).is_some()) || stands_in(other, said)
 }
 
-/// Reports whether a string has a hidden piece in it. A short piece may be part of any word, so it must stand by
-/// itself, as between the tags of a markup.
+/// Reports whether a string has a hidden piece in it. A short piece may be part of any word, so it must stand by itself,
+/// as between the tags of a markup.
 fn stands_in(other: &[u8], said: &[u8]) -> bool {
     if said.len() >= TELLING || !said.is_ascii() {
         return memmem::find(other, said).is_some();

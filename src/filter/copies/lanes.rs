@@ -15,8 +15,8 @@ pub(in crate::filter) struct Lanes {
 }
 
 impl Lanes {
-    /// Takes out the text with this number, or begins it. Returns `None` for a text that may be inside a thought,
-    /// because too many were.
+    /// Takes out the text with this number, or begins it. Returns `None` for a text that may be inside a thought, because
+    /// too many were.
     pub(super) fn take(&mut self, id: u64, marks: &Marks) -> Option<ScannedText> {
         match self.texts.iter().position(|text| text.id == id) {
             Some(at) => Some(self.texts.remove(at)),

@@ -22,8 +22,8 @@ use crate::event::{Class, Content, Event, Span};
 use crate::wire::{Frame, Payload};
 
 impl Filter {
-    /// Filters an event with data of any shape, which may repeat what the model wrote. It is never merged or dropped
-    /// for a slow client, whatever it repeats.
+    /// Filters an event with data of any shape, which may repeat what the model wrote. It is never merged or dropped for
+    /// a slow client, whatever it repeats.
     pub(super) fn take_copy<'f>(
         &mut self,
         dialect: Dialect,

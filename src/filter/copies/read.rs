@@ -206,8 +206,8 @@ fn carried(data: &[u8], kind: &[u8], member: &[u8]) -> Option<Range<usize>> {
     found.filter(|_| is_kind)
 }
 
-/// Reports whether an event takes the place of an earlier one: a snapshot of an activity of AG-UI, or a data part of
-/// the AI SDK with an id.
+/// Reports whether an event takes the place of an earlier one: a snapshot of an activity of AG-UI, or a data part of the
+/// AI SDK with an id.
 fn is_snapshot(data: &[u8]) -> bool {
     let mut cursor = Cursor::new(data);
     let (mut is_snapshot, mut is_part, mut has_id) = (false, false, false);

@@ -172,8 +172,8 @@ impl Scanner {
         }
     }
 
-    /// Shows what may become a marker, and goes on looking: of a marker that was shown in part, only the rest is
-    /// hidden. What may be part of a hidden span is not shown, and the header of a message never.
+    /// Shows what may become a marker, and goes on looking: of a marker that was shown in part, only the rest is hidden.
+    /// What may be part of a hidden span is not shown, and the header of a message never.
     pub fn show_held(&mut self, out: &mut Visible<'_>) {
         if self.is_visible() {
             out.extend(self.held.get(self.shown..).unwrap_or_default());
