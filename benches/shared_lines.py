@@ -36,7 +36,7 @@ from instructions import CASES
 from lockstep import PATIENCE, ROOT, Ends, Stream
 
 LINE = 64
-# As many as count without contention on a machine of fewer cores (`metrics/busy.rs`).
+# As many as count without contention on a machine of fewer cores (`metrics/busy/places.rs`).
 WORKERS = 8
 # Streams that are opened, so that each worker has some.
 STREAMS = 32

@@ -113,8 +113,8 @@ pub enum Terminal {
     /// An error reported by the upstream, after which its dialect allows further events. From here on, the end of
     /// the input is the end of a failed stream.
     MayFail,
-    /// Something begins, such as a message, a step, a run or another agent: after a possible end, the end of input would
-    /// truncate it. An event with text, reasoning or a tool call does the same without saying so.
+    /// Something begins, such as a message, a step, a run or another agent: after a possible end, the end of input
+    /// would truncate it. An event with text, reasoning or a tool call does the same without saying so.
     Reopens,
     /// The event may be the last: the end of input is a good end, but silence proves nothing, however long it is.
     MayEndWithInput,
@@ -218,8 +218,8 @@ pub struct Merge {
     pub keep: Keep,
     /// Whether the block also holds [`LISTS`] with one entry per token of the text. They are joined with the text.
     pub lists: bool,
-    /// In how many other members, which [`COPIES`] names, the block holds the text: servers send a thought under several
-    /// names, and each client reads another one. They are joined with the text.
+    /// In how many other members, which [`COPIES`] names, the block holds the text: servers send a thought under
+    /// several names, and each client reads another one. They are joined with the text.
     pub copies: u8,
 }
 

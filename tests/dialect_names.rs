@@ -1,5 +1,5 @@
-//! A fact about a dialect is a field of its `DialectSpec`: outside of `dialect`, no code asks which dialect it has, except
-//! in tables that the compiler checks for completeness. A new dialect then cannot be forgotten anywhere.
+//! A fact about a dialect is a field of its `DialectSpec`: outside of `dialect`, no code asks which dialect it has,
+//! except in tables that the compiler checks for completeness. A new dialect then cannot be forgotten anywhere.
 #![expect(
     clippy::unwrap_used,
     reason = "test code: a broken step must stop the test"
@@ -10,8 +10,8 @@ mod source;
 
 use source::{Source, is_word, sources};
 
-/// The tables, and what they say of each dialect. Elsewhere only `Dialect::Opaque`, of which nothing is known, may be named,
-/// as a value.
+/// The tables, and what they say of each dialect. Elsewhere only `Dialect::Opaque`, of which nothing is known, may be
+/// named, as a value.
 const TABLES: &[(&str, &str)] = &[
     ("translate/reading/mod.rs", "how its events are read"),
     (

@@ -201,7 +201,7 @@ pub(super) fn unix_millis(at: SystemTime) -> u64 {
     millis(at.duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
-/// Rounds to one decimal; the others carry no information.
+/// Rounds to one decimal, because further ones carry no information.
 pub(super) fn rounded(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
 }

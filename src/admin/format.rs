@@ -5,7 +5,7 @@ use http::header::ACCEPT;
 
 /// The media type of OpenMetrics.
 const OPENMETRICS: &str = "application/openmetrics-text";
-/// The one version of it that is written.
+/// The version of OpenMetrics that is written.
 const VERSION: &str = "1.0.0";
 
 /// Reports whether the scraper wants OpenMetrics, and at least as much as the older text format.

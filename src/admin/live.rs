@@ -34,7 +34,7 @@ pub(super) struct Following {
     app: Arc<App>,
     next: Interval,
     /// The number of the last ended stream that the client was told.
-    told: u64,
+    sent_until: u64,
 }
 
 impl Following {
@@ -42,7 +42,11 @@ impl Following {
         let mut next = interval(EVERY);
         // A slow client needs the current state, not the events that it missed.
         next.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { app, next, told: 0 }
+        Self {
+            app,
+            next,
+            sent_until: 0,
+        }
     }
 }
 
@@ -55,8 +59,11 @@ impl http_body::Body for Following {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         ready!(self.next.poll_tick(cx));
-        let document = document(&self.app, self.told);
-        self.told = document.ended.first().map_or(self.told, Ended::number);
+        let document = document(&self.app, self.sent_until);
+        self.sent_until = document
+            .ended
+            .first()
+            .map_or(self.sent_until, Ended::number);
         let event = format!("data: {}\n\n", text(&document));
         Poll::Ready(Some(Ok(Frame::data(event.into()))))
     }
@@ -73,9 +80,9 @@ struct Document {
 }
 
 /// Returns all live streams as JSON, oldest first, with what else is to be known of the process. Of the streams that
-/// have ended, it has those after the one with the number `told`.
-pub(super) fn streams(app: &App, told: u64) -> String {
-    text(&document(app, told))
+/// have ended, it has those after the one with the number `sent_until`.
+pub(super) fn streams(app: &App, sent_until: u64) -> String {
+    text(&document(app, sent_until))
 }
 
 fn text(document: &Document) -> String {
@@ -83,7 +90,7 @@ fn text(document: &Document) -> String {
     serde_json::to_string(document).unwrap_or_default()
 }
 
-fn document(app: &App, told: u64) -> Document {
+fn document(app: &App, sent_until: u64) -> Document {
     let mut live = app.streams.list();
     live.sort_by_key(|live| live.context.started);
     let now = Instant::now();
@@ -92,7 +99,7 @@ fn document(app: &App, told: u64) -> Document {
         active: streams.len(),
         facts: Facts::of(app),
         streams,
-        ended: past::ended(app, told),
+        ended: past::ended(app, sent_until),
     }
 }
 

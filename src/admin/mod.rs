@@ -109,7 +109,7 @@ struct Shared {
     guard: Guard,
     places: Arc<Semaphore>,
     /// When a refused request was last logged. Locked for a comparison.
-    told: Mutex<Option<Instant>>,
+    last_logged: Mutex<Option<Instant>>,
 }
 
 impl Service {
@@ -123,7 +123,7 @@ impl Service {
             drain,
             guard,
             places: Arc::new(Semaphore::new(max)),
-            told: Mutex::default(),
+            last_logged: Mutex::default(),
         }))
     }
 
@@ -171,12 +171,15 @@ impl Shared {
     /// Logs a refused request, because whoever sent it may not show the response: a Prometheus, for example, only shows
     /// its status.
     fn log(&self, refusal: Refusal, host: Option<&HeaderValue>) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.is_some_and(|told| told.elapsed() < LOG_EVERY) {
+        let mut last_logged = self
+            .last_logged
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if last_logged.is_some_and(|at| at.elapsed() < LOG_EVERY) {
             return;
         }
-        *told = Some(Instant::now());
-        drop(told);
+        *last_logged = Some(Instant::now());
+        drop(last_logged);
         let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
         let host = host.get(..MAX_HOST).unwrap_or(host);
         tracing::warn!(

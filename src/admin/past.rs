@@ -68,8 +68,8 @@ impl From<recent::Ended> for Ended {
     }
 }
 
-/// Returns those that ended after the one with the number `told`, the last one first.
-pub(super) fn ended(app: &App, told: u64) -> Vec<Ended> {
-    let ended = app.streams.recent.ended(told);
+/// Returns those that ended after the one with the number `sent_until`, the last one first.
+pub(super) fn ended(app: &App, sent_until: u64) -> Vec<Ended> {
+    let ended = app.streams.recent.ended(sent_until);
     ended.into_iter().map(Ended::from).collect()
 }

@@ -29,7 +29,7 @@ const OWN: [&str; 16] = [
 ];
 /// Beginnings of the names of such headers.
 const OWN_PREFIXES: [&str; 5] = ["proxy-", "sec-", "x-forwarded-", "forwarded", "weir-"];
-/// Most headers of a message.
+/// Maximum number of headers in a message.
 const MAX_HEADERS: usize = 64;
 
 /// What the transport sends. `request` is JSON.

@@ -20,7 +20,7 @@ use crate::wire::websocket::{Follower, Sender};
 
 /// Bytes of one read, and of the buffer that a quiet bridge keeps.
 const READ_BYTES: usize = 4 * 1024;
-/// Messages wait until they have so many bytes together, or the turn ends.
+/// Messages wait until they have this many bytes together, or the turn ends.
 const WRITE_BYTES: usize = 16 * 1024;
 /// A larger event is sent in several frames, so that no larger buffer is kept.
 const FRAME_BYTES: usize = 64 * 1024;
@@ -30,7 +30,7 @@ const FRAME_BYTES: usize = 64 * 1024;
 pub(super) enum Came {
     /// The client closes, with this code.
     Close(Option<u16>),
-    /// A ping or a pong: it is there.
+    /// A ping or a pong: the client is there.
     Sign,
     Text(Utf8Bytes),
 }

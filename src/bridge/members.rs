@@ -7,7 +7,7 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
-/// Most members of a message. They are those of the request's body, if the message has no `body`.
+/// Maximum number of members in a message. They are those of the request's body, if the message has no `body`.
 pub(super) const MAX_MEMBERS: usize = 256;
 /// The longest id that a client may give a message, as JSON.
 pub(super) const MAX_ID_BYTES: usize = 256;

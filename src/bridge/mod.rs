@@ -91,7 +91,7 @@ pub(crate) enum BridgeRequest {
     Stop { id: StreamId },
 }
 
-/// What comes of it.
+/// The answer to a request of a bridge.
 pub(crate) enum Answer {
     /// There is a stream, and the client has all of it.
     Complete,

@@ -31,7 +31,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often the socket is checked for a disconnected client while no task reads from it. A disconnect has to be
 /// noticed within a second.
 const LOOK: Duration = Duration::from_millis(500);
-/// Most bytes of interim responses that wait for a client.
+/// Maximum number of bytes of interim responses that wait for a client.
 const MAX_INTERIM_BYTES: usize = 64 * 1024;
 
 /// Why a connection is closed by its timer.

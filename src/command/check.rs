@@ -55,7 +55,7 @@ pub fn check(file: Option<&Path>, overrides: &Overrides, options: Options) -> Ou
             };
             let mut list = problems.warnings.clone();
             list.extend(machine::taken(&problems.listening));
-            let warnings = told(problems.file.as_deref(), list);
+            let warnings = report(problems.file.as_deref(), list);
             Output {
                 stdout: String::new(),
                 stderr: format!("{problems}\n{warnings}{name}: {count} {noun}\n"),
@@ -123,11 +123,11 @@ fn warnings(file: Option<&str>, config: &Config, memory: Memory) -> String {
     let mut list = config::warnings(config);
     list.extend(memory.too_little_for(config));
     list.extend(machine::taken(&config::listening(config)));
-    told(file, list)
+    report(file, list)
 }
 
 /// Returns warnings as they are written, ordered by line.
-fn told(file: Option<&str>, mut list: Vec<Problem>) -> String {
+fn report(file: Option<&str>, mut list: Vec<Problem>) -> String {
     list.sort_by_key(|one| (one.place.is_none(), one.place));
     list.iter().fold(String::new(), |mut text, warning| {
         match (file, warning.place) {

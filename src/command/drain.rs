@@ -17,7 +17,7 @@ const MAX_RESPONSE: u64 = 4 << 10;
 /// source of the token. The exit code is 0 whether the drain is over or not.
 pub fn drain(admin: Option<&str>, wait: &str, token: Option<&str>) -> Output {
     let admin = admin.unwrap_or(ADMIN);
-    match asked(admin, wait, token) {
+    match request_drain(admin, wait, token) {
         Ok((200, said)) => Output {
             stdout: said,
             ..Output::default()
@@ -36,7 +36,7 @@ pub fn drain(admin: Option<&str>, wait: &str, token: Option<&str>) -> Output {
 }
 
 /// Returns the status and the body of the response.
-fn asked(admin: &str, wait: &str, token: Option<&str>) -> Result<(u16, String), Problem> {
+fn request_drain(admin: &str, wait: &str, token: Option<&str>) -> Result<(u16, String), Problem> {
     let place = Place::of_listener(admin)?;
     let wait = config::duration(wait).map_err(|why| usage(format!("--wait `{wait}` {why}")))?;
     let token = token.map(config::read_secret).transpose();

@@ -183,7 +183,7 @@ fn show(
         }
         for message in receiver.try_iter() {
             match message {
-                Message::Facts(facts) => model.told(*facts),
+                Message::Facts(facts) => model.update(*facts),
                 Message::Problem(problem) => model.lost(problem),
                 Message::Stop(said) => model.said = Some(said),
             }

@@ -12,7 +12,7 @@ const MAX_MEMBER: usize = 63;
 /// The path around the name of a chat.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ChatPath {
-    /// What comes before it. Ends with `/`.
+    /// The path before the id of the chat. Ends with `/`.
     pub(crate) prefix: String,
     /// What comes after it. Empty, or begins with `/`.
     pub(crate) suffix: String,

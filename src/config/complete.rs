@@ -28,7 +28,7 @@ pub struct Complete {
     pub routes: Option<Vec<Arc<str>>>,
     /// The header by which a caller says what the record contains.
     pub metadata: HeaderName,
-    /// Most bytes of text in a record.
+    /// Maximum number of bytes of text in a record.
     pub max_text_bytes: usize,
     /// TLS settings for an `https://` webhook.
     pub tls: UpstreamTls,

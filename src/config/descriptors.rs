@@ -20,15 +20,16 @@ use crate::config::defaults as preset;
 const AT_START: usize = 16;
 /// Descriptors of one worker, apart from its listeners.
 const PER_WORKER: usize = 3;
-/// Of the descriptors that are free at the start, one in this many is kept back ...
+/// Of the descriptors that are free at the start, one in this many is kept back, between [`MIN_KEPT_BACK`] and
+/// [`MAX_KEPT_BACK`].
 const KEPT_BACK_PART: usize = 16;
-/// ... but no more than this: twice the connections that the admin listener ever needs.
+/// Maximum number of descriptors kept back: twice the connections that the admin listener ever needs.
 const MAX_KEPT_BACK: usize = 512;
-/// ... and no fewer than this.
+/// Minimum number of descriptors kept back.
 const MIN_KEPT_BACK: usize = 8;
 /// Idle connections to agents may hold one in this many of the descriptors for agents.
 const IDLE_PART: usize = 8;
-/// Most requests on one connection to an agent that speaks HTTP/2.
+/// Maximum number of requests on one connection to an agent that speaks HTTP/2.
 const PER_SHARED: usize = 100;
 /// Idle connections that a worker keeps to one upstream.
 const PER_POOL: usize = 64;

@@ -11,7 +11,7 @@ use crate::config::redis_settings::RedisSettings;
 /// Where the journals of streams are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Journals {
-    /// Most bytes of all journals in the memory of the process.
+    /// Maximum number of bytes of all journals in the memory of the process.
     pub total_bytes: usize,
     /// Where they are kept.
     pub store: Store,

@@ -11,7 +11,7 @@ use crate::config::Upstream;
 pub struct Merge {
     /// The agents. At least one.
     pub agents: Vec<MergeAgent>,
-    /// When a run has finished.
+    /// With which agent a run finishes: the first one or the last one.
     pub finish: OnAgentFinish,
     /// What the failure of an agent means.
     pub fail: OnAgentFailure,

@@ -337,11 +337,11 @@ pub struct Route {
     pub name: Arc<str>,
     /// The requests that the route matches.
     pub matches: Match,
-    /// The upstream that serves them; of several agents, the first one's.
+    /// The upstream that serves these requests; if there are several agents, that of the first one.
     pub upstream: Arc<Upstream>,
-    /// Several agents that all serve each of them; `None` if there is only one.
+    /// The agents that all receive each request; `None` if there is only one.
     pub merge: Option<Arc<Merge>>,
-    /// How their streams are handled.
+    /// How the streams of the route are handled.
     pub policy: Policy,
 }
 

@@ -17,7 +17,7 @@ use x509_cert::der::Decode as _;
 use crate::config::error::{Path, Report};
 use crate::config::kind::Placed;
 
-/// Most bytes of a file that are looked at to say what it is.
+/// Maximum number of bytes of a file that are looked at to say what it is.
 const MAX_LOOK: u64 = 64 << 10;
 
 /// Reports an unusable file of certificate authorities.

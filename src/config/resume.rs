@@ -1,5 +1,5 @@
-//! `resume` and `on_disconnect`: whether clients can come back to the streams of a route, and what becomes of a run whose
-//! client leaves.
+//! `resume` and `on_disconnect`: whether clients can come back to the streams of a route, and what becomes of a run
+//! whose client leaves.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ pub struct Resume {
     pub ids: Ids,
     /// How long a journal stays after the end of its stream.
     pub keep: Duration,
-    /// Most events in a journal.
+    /// Maximum number of events in a journal.
     pub max_events: usize,
-    /// Most bytes in a journal.
+    /// Maximum number of bytes in a journal.
     pub max_bytes: usize,
-    /// Most clients that follow one stream.
+    /// Maximum number of clients that follow one stream.
     pub max_viewers: usize,
     /// What a client must show to come back.
     pub bind: Bind,
@@ -31,7 +31,7 @@ pub struct Resume {
 pub enum Ids {
     /// All streams of server-sent events.
     All,
-    /// Streams whose clients are known to bear ids.
+    /// Streams whose clients are known to accept ids.
     Auto,
     /// None.
     Off,

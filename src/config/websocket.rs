@@ -65,7 +65,7 @@ impl From<Option<Claimed>> for Ack {
 pub enum AllowedOrigin {
     /// Every site.
     Any,
-    /// This one.
+    /// This origin and no other.
     Exact(String),
     /// The sites of all subdomains: what comes before the name, and how it ends, with a dot.
     Subdomains {

@@ -36,7 +36,8 @@ pub const fn http2_head_bytes(max_header_bytes: usize) -> usize {
 ///  + 2 * complete.max_text_bytes if it is recorded + 64 KiB, or 128 KiB with http2)
 ///  + max_requests * (2 * max_header_bytes + 512 * max_headers + 128 KiB)
 ///  + max_connections * (2 * max_header_bytes + 16 KiB + 1 MiB)
-///  + what clients that follow a stream besides its first one, and journals, use`
+///  + what clients that follow a stream besides its first one, and journals, use
+///  + what further agents of a stream, and bodies of requests that are read whole, use`
 ///
 /// with the values of the most expensive route. Per stream, this covers a queue filled to its limit (or by one event
 /// larger than the limit), one event that waits for room in the queue, and one that is still arriving. Real streams

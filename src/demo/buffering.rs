@@ -19,9 +19,9 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::tasks;
 
-/// So much is collected before any of it is passed on,
+/// How much is collected before any of it is passed on, unless it has waited for [`HELD_FOR`].
 const HELD_BYTES: usize = 4096;
-/// unless it has waited for so long.
+/// How long what was collected waits at most.
 const HELD_FOR: Duration = Duration::from_secs(2);
 /// Silence of the agent after which an answer is cut.
 const MAX_SILENCE: Duration = Duration::from_secs(4);

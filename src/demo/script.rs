@@ -20,7 +20,7 @@ use super::runs::{Phase, Ticket};
 
 /// The time between two words.
 const PACE: Duration = Duration::from_millis(50);
-/// After so many words an agent crashes, hangs or falls silent: half a second after the page's client has left or
+/// After this many words an agent crashes, hangs or falls silent: half a second after the page's client has left or
 /// stopped.
 const WORDS_BEFORE_FAULT: usize = 50;
 /// The silence of [`Fault::Silence`]: longer than the buffering proxy allows, shorter than Weir does.

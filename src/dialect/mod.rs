@@ -340,8 +340,9 @@ impl Classifier {
         self.classify_unknown(frame, parsed)
     }
 
-    /// Reports whether the next frame differs only in its text from one that came before. If so, [`Classifier::meaning`]
-    /// is its meaning, and it has been classified; if not, [`Classifier::classify_unknown`] must follow.
+    /// Reports whether the next frame differs only in its text from one that came before. If so,
+    /// [`Classifier::meaning`] is its meaning, and it has been classified; if not, [`Classifier::classify_unknown`]
+    /// must follow.
     #[expect(
         clippy::inline_always,
         reason = "a call for each event costs 10 instructions"

@@ -40,8 +40,8 @@ pub(super) struct DialectSpec {
     /// The event that reports hidden activity to the client; `None` if its clients know no such
     /// event.
     pub(super) status: Option<fn(&str) -> String>,
-    /// The event that tells the client what its queue has dropped, given the counts as a JSON object; `None` if its clients
-    /// know no such event.
+    /// The event that tells the client what its queue has dropped, given the counts as a JSON object; `None` if its
+    /// clients know no such event.
     pub(super) drop_event: Option<fn(&str) -> String>,
     /// The event that ends a failed stream. `None` if there is none in this framing: then only a
     /// truncated body shows the failure.

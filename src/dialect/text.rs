@@ -69,8 +69,8 @@ pub(super) fn with_copies(event: Event, copies: u8) -> Event {
     }
 }
 
-/// Makes a piece of a text critical if the client needs something beside it. The piece of a thought stays on the side of
-/// the reasoning. A later version of the same text has all that an earlier one has, so nothing is lost with that.
+/// Makes a piece of a text critical if the client needs something beside it. The piece of a thought stays on the side
+/// of the reasoning. A later version of the same text has all that an earlier one has, so nothing is lost with that.
 pub(super) fn needed(event: Event, need: Need) -> Event {
     let is_replaced = event.merge.is_some_and(|merge| merge.keep == Keep::Replace);
     if need == Need::None || is_replaced {

@@ -10,9 +10,9 @@ use super::text;
 
 /// Ids that LangChain derives from the call of the model: they never change within a message.
 const OF_CALLS: [&[u8]; 2] = [b"run-", b"lc_run-"];
-/// Most places that are remembered.
+/// Maximum number of places that are remembered.
 const PLACES: usize = 16;
-/// Most ids of a place that are remembered.
+/// Maximum number of ids of a place that are remembered.
 const IDS: usize = 8;
 
 /// Who writes in each place of the graph.

@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-/// A journal that finds the budget exceeded by this share of it makes room itself, because whoever should does not run.
+/// A journal that finds the budget exceeded by this share of it makes room itself: the task that should do so is late.
 const LAST_SHARE: usize = 4;
 
-/// Whoever makes room frees this share of the budget, so that it need not do so again at once.
+/// The share of the budget that is freed when room is made, so that this need not be done again at once.
 const SPARE_SHARE: usize = 16;
 
 /// The memory of all journals of the process. Shared by all hubs.
@@ -33,7 +33,7 @@ impl Budget {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Returns how many they may take.
+    /// Returns how many bytes the journals may take.
     pub const fn total(&self) -> usize {
         self.total
     }

@@ -13,7 +13,7 @@ use crate::event::{Class, Event};
 use crate::journal::own_id;
 use crate::queue::{self, Close, Offer, PushOutcome, Status};
 
-/// Most bytes that are put into the queue of a viewer that is alone before the journal gets them, and the tap.
+/// Maximum number of bytes that go to the queue of a lone viewer before the journal and the tap get them.
 const MOST_PUT: usize = 16 * 1024;
 
 /// The pump's end of a hub. Dropping it ends a stream that was not closed as truncated.

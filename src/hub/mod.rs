@@ -95,7 +95,7 @@ pub struct Settings {
     pub limits: Limits,
     /// What is held back from viewers on purpose.
     pub gating: Gating,
-    /// Most viewers at a time.
+    /// Maximum number of viewers at a time.
     pub max_viewers: usize,
     /// What happens when the last one leaves.
     pub on_leave: OnLeave,

@@ -6,7 +6,7 @@ use crate::journal::Kept;
 /// How many agents are told apart. The first place is for events without an agent.
 const AGENTS: usize = 32;
 
-/// What goes of each agent: so many events, and so many bytes.
+/// How many events, and how many bytes, are removed of each agent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shares {
     events: Level,

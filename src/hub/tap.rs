@@ -39,9 +39,9 @@ pub enum ControlMessage {
     ViewerLeft(Box<str>),
 }
 
-/// A viewer of another process counts for so long after it was last heard of: that process may be gone.
+/// How long a viewer of another process counts after it was last heard of: that process may be gone.
 pub const ELSEWHERE_FOR: Duration = Duration::from_secs(15);
-/// Most viewers of other processes that are counted.
+/// Maximum number of viewers of other processes that are counted.
 const MAX_ELSEWHERE: usize = 4096;
 
 /// A tap, and what it gets at the end of a read.

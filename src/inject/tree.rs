@@ -7,7 +7,7 @@ use serde_saphyr::granit_parser::{
     Event, Parser, ScalarStyle, ScanError, Span, StrInput, StructureStyle,
 };
 
-/// Most values of a document, aliases counted as often as they are used.
+/// Maximum number of values of a document, aliases counted as often as they are used.
 const MAX_NODES: usize = 500_000;
 
 /// Deepest nesting. Manifests, and the schemas in custom resource definitions, have less.

@@ -12,15 +12,15 @@ use crate::event::{Brief, Event};
 pub use segment::Kept;
 use segment::Segment;
 
-/// The buffers of so many segments begin small. A stream that fills them is long, and so will the next ones be full.
+/// How many segments begin with a small buffer. A stream that fills these is long, and will fill the next ones, too.
 const GROWING_SEGMENTS: usize = 4;
 
 /// The bounds of a journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Most events.
+    /// Maximum number of events.
     pub max_events: usize,
-    /// Most bytes of blocks. A single larger event is kept alone.
+    /// Maximum number of bytes of blocks. A single larger event is kept alone.
     pub max_bytes: usize,
 }
 
@@ -84,7 +84,7 @@ impl Journal {
         self.fits_all(1, len)
     }
 
-    /// Reports whether so many events of so many bytes together fit without an eviction.
+    /// Reports whether `events` more events, of `bytes` bytes together, fit without an eviction.
     pub const fn fits_all(&self, events: usize, bytes: usize) -> bool {
         self.events == 0
             || (self.events + events <= self.bounds.max_events
@@ -181,7 +181,7 @@ impl Journal {
         self.evict_some(1, 0);
     }
 
-    /// Removes the oldest events until so many of so many bytes fit. Returns how many went.
+    /// Removes the oldest events until `events` more, of `bytes` bytes together, fit. Returns how many were removed.
     #[inline]
     pub fn make_room(&mut self, events: usize, bytes: usize) -> u64 {
         let before = self.events;
@@ -193,8 +193,8 @@ impl Journal {
         (before - self.events) as u64
     }
 
-    /// Removes the oldest events of the first segment: at least so many, of at least so many bytes together, if it has
-    /// them.
+    /// Removes the oldest events of the first segment: at least `events`, of at least `bytes` bytes together, or all
+    /// that the segment has.
     #[inline(never)]
     fn evict_some(&mut self, events: usize, bytes: usize) {
         let Some(head) = self.segments.front_mut() else {

@@ -13,7 +13,7 @@ struct Said {
 }
 
 impl Said {
-    /// The block of the event with this number is so long at least. It has an id of its own, unless it is empty.
+    /// The block of the event with this number has at least `len` bytes. It has an id of its own, unless it is empty.
     fn new(number: u64, len: usize) -> Self {
         let block = if len == 0 {
             Vec::new()

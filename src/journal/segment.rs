@@ -143,8 +143,8 @@ impl Segment {
         self.events(0).next()
     }
 
-    /// Removes the oldest events: at least so many, and of at least so many bytes, or all that are left. Returns how
-    /// many, and the bytes of their blocks.
+    /// Removes the oldest events: at least `events`, of at least `bytes` bytes together, or all that are left. Returns
+    /// how many were removed, and the bytes of their blocks.
     pub(super) fn evict(&mut self, events: usize, bytes: usize) -> (usize, usize) {
         let left = self.notes.get(self.gone..).unwrap_or_default();
         let until = self.gone_end as usize + bytes;

@@ -98,7 +98,7 @@ impl Streaming {
     /// Returns the deadline that has passed, and how the agent ends because of it.
     pub(super) fn expired(&self, now: Instant) -> Option<(Instant, End)> {
         let (at, end) = self.reading.clocks.expired(now)?;
-        // The agent may have said its last word, and nothing followed for long: it had.
+        // Nothing followed a possible end for `after_end`, so it was the end.
         Some((at, self.reading.possible_end().unwrap_or(end)))
     }
 }

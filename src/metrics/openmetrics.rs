@@ -60,7 +60,7 @@ fn histogram(text: &mut String, name: &str, metric: &Metric, exemplars: &[Option
         let count = count.to_string();
         sample(text, name, "_bucket", metric, Some(&edge), &count);
         if let Some(exemplar) = exemplars.get(at).copied().flatten() {
-            told(text, &exemplar);
+            write_exemplar(text, &exemplar);
         }
         text.push('\n');
     }
@@ -83,7 +83,7 @@ fn all_buckets(histogram: &Histogram) -> impl Iterator<Item = (String, u64)> {
 }
 
 /// Writes an exemplar behind its sample: ` # {trace_id="..."} value time`.
-fn told(text: &mut String, exemplar: &Exemplar) {
+fn write_exemplar(text: &mut String, exemplar: &Exemplar) {
     let since = exemplar.at.duration_since(SystemTime::UNIX_EPOCH);
     // Writing to a string cannot fail.
     let _ = write!(

@@ -13,7 +13,7 @@ use super::retry::Failure;
 use crate::upstream;
 use crate::upstream::http1::head;
 
-/// Most bytes of a response head.
+/// Maximum number of bytes in a response head.
 const MAX_HEAD_BYTES: usize = 16 << 10;
 
 /// Why there was no response.

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::room::{GivenUp, Phase, Place};
 
-/// Most attempts of one record.
+/// Maximum number of attempts of one record.
 const MAX_ATTEMPTS: u32 = 8;
 /// The longest pause after the first failure; each further one doubles it.
 const FIRST: Duration = Duration::from_secs(1);
@@ -69,7 +69,7 @@ async fn reached(phase: &mut watch::Receiver<Phase>, wanted: Phase) {
     let _ = phase.wait_for(|phase| *phase >= wanted).await;
 }
 
-/// Returns how long to wait after so many failures, or `None` if there were enough. `share` is the part of the pause
+/// Returns how long to wait after this many failures, or `None` if there were enough. `share` is the part of the pause
 /// that is waited for: it differs from record to record, so that they do not all come back at once.
 fn pause(failures: u32, asked: Option<Duration>, share: f64) -> Option<Duration> {
     if failures >= MAX_ATTEMPTS {

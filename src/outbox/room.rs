@@ -5,9 +5,9 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-/// Most records that wait or are being sent: several minutes of a busy process.
+/// Maximum number of records that wait or are being sent: several minutes of a busy process.
 pub(super) const MAX_RECORDS: usize = 1_000;
-/// Most bytes of them.
+/// Maximum number of bytes of these records together.
 pub(super) const MAX_BYTES: usize = 16 << 20;
 
 /// What the outbox counts.

@@ -20,7 +20,8 @@ use crate::upstream::{self, Connector};
 
 /// Longest time of one attempt, from the look-up of the name to the head of the response.
 const ATTEMPT: Duration = Duration::from_secs(10);
-/// Most attempts at the same time. They share the descriptors that are kept for everything but clients and agents.
+/// Maximum number of attempts at the same time. They share the descriptors that are kept for everything but clients and
+/// agents.
 const MAX_AT_ONCE: usize = 16;
 
 const USER_AGENT: &str = concat!("weir/", env!("CARGO_PKG_VERSION"));

@@ -49,8 +49,8 @@ struct Stream {
     committed: bool,
 }
 
-/// Responds to a request with the outcome of its upstream call. `resuming` is what is needed to come back to its stream;
-/// `None` if nobody can.
+/// Responds to a request with the outcome of its upstream call. `resuming` is what is needed to come back to its
+/// stream; `None` if nobody can.
 pub(super) async fn answer(
     app: &Arc<App>,
     conn: &Arc<ClientConn>,

@@ -8,7 +8,7 @@ use super::reject::Refused;
 use crate::config::Complete;
 use crate::metrics::Refusal;
 
-/// Most bytes of it.
+/// Maximum length of the metadata in bytes.
 const MAX_BYTES: usize = 4 << 10;
 
 /// Takes the header out of the request, if the streams of its route are recorded. On other routes, the request is left

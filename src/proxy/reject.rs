@@ -266,7 +266,7 @@ fn count(counted: Counted<'_>, rejection: &Rejection, status: StatusCode) {
     }
 }
 
-/// Writes the log line of a request that gets this status, and so many bytes.
+/// Writes the log line of a request that gets this status, and a body of `bytes` bytes.
 fn log(request: &Rejected<'_>, rejection: &Rejection, (status, bytes): (StatusCode, usize)) {
     let mut line = RequestLine {
         identity: request.identity,

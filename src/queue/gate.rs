@@ -48,7 +48,7 @@ impl Gating {
 /// What the reader may take now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Release {
-    /// So many events.
+    /// This many events.
     Events(usize),
     /// Nothing before then.
     At(Instant),

@@ -3,10 +3,10 @@
 /// Bounds and rules of one queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Most events that may wait.
+    /// Maximum number of events that may wait.
     pub max_events: usize,
-    /// Most bytes that may wait; of 64 KiB and more one eighth is for notes and room to move. Beyond 1,024 events,
-    /// notes that take more than that share are counted as well.
+    /// Maximum number of bytes that may wait; of 64 KiB and more one eighth is for notes and room to move. Beyond 1,024
+    /// events, notes that take more than that share are counted as well.
     pub max_bytes: usize,
     /// Whether equal neighbours may be joined before anything is dropped.
     pub merge: bool,

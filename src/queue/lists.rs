@@ -1,5 +1,5 @@
-//! Finds what grows with a text beside it: the lists that have an entry for each of its tokens (log probabilities, token
-//! ids), and the members that hold the text once more.
+//! Finds what grows with a text beside it: the lists that have an entry for each of its tokens (log probabilities,
+//! token ids), and the members that hold the text once more.
 
 use std::ops::Range;
 
@@ -10,8 +10,8 @@ use crate::wire::json::{Cursor, Kind};
 
 /// How many levels deep such lists are nested: a chunk, its choices, a choice, its log probabilities.
 const LEVELS: usize = 4;
-/// How many levels deep copies of a text are nested: a chunk, its choices, a choice, its delta, a provider's fields, their
-/// blocks, a block.
+/// How many levels deep copies of a text are nested: a chunk, its choices, a choice, its delta, a provider's fields,
+/// their blocks, a block.
 const COPY_LEVELS: usize = 7;
 
 /// One list of a block, or one copy of its text.
@@ -25,8 +25,8 @@ pub(super) struct List<'a> {
     pub(super) is_text: bool,
 }
 
-/// Returns the lists and the `copies` copies beside `text` in order. Returns `None` if the line of the text is not JSON,
-/// if something else is where the lists should be, or if there are more copies or fewer.
+/// Returns the lists and the `copies` copies beside `text` in order. Returns `None` if the line of the text is not
+/// JSON, if something else is where the lists should be, or if there are more copies or fewer.
 pub(super) fn beside(block: &[u8], text: Span, copies: u8) -> Option<Vec<List<'_>>> {
     let line = block.get(..text.start as usize)?;
     let mut start = memrchr(b'\n', line).map_or(0, |end| end + 1);

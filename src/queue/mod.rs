@@ -92,8 +92,8 @@ pub struct Status {
 }
 
 impl Status {
-    /// Returns since when data waits without being taken, in the queue or in the connection that took it; for the latter
-    /// the connection must be known to hold data: it may have written it long ago.
+    /// Returns since when data waits without being taken, in the queue or in the connection that took it; for the
+    /// latter the connection must be known to hold data: it may have written it long ago.
     pub fn waits_since(&self, connection_holds: bool) -> Option<Instant> {
         self.waiting_since
             .max(self.handed_off.filter(|_| connection_holds))

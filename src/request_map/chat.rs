@@ -335,7 +335,7 @@ impl<'a> Text<'a> {
 }
 
 impl<'a> From<&'a RawValue> for Text<'a> {
-    /// Returns what a string says.
+    /// Creates a text from a JSON string.
     fn from(string: &'a RawValue) -> Self {
         Self::Written(vec![string])
     }

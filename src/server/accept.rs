@@ -24,18 +24,19 @@ use crate::certificate::ReloadingCertificate;
 use crate::tasks;
 use crate::upstream::request::Origin;
 
-/// How many connections begin before the thread's other tasks run and its sockets are asked. All that a connection does
-/// for its first response comes then, so when thousands connect at once, an event of any other stream waits for so many
-/// of them, and the rest wait in the backlog.
+/// How many connections begin before the thread's other tasks run and its sockets are polled. A connection does all the
+/// work for its first response at that point. So when thousands of clients connect at once, an event of another stream
+/// waits for this many of them at most, and the rest wait in the backlog.
 const TURN: usize = 8;
 /// Pause after a failed accept. After descriptor exhaustion, descriptors may become free again; retrying at
 /// once would not help.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Failed accepts come in bursts; at most one is logged in this time.
 const LOG_EVERY: Duration = Duration::from_secs(5);
-/// A worker hands a connection on if its load is this much higher than that of the least busy worker ...
+/// A worker hands a connection on if its load exceeds that of the least busy worker by more than this, plus the share
+/// [`SLACK_SHARE`].
 const SLACK: usize = 4;
-/// ... plus the load of the least busy worker divided by this.
+/// The load of the least busy worker is divided by this, and added to [`SLACK`].
 const SLACK_SHARE: usize = 8;
 
 /// A listening socket in a worker's runtime.
@@ -89,7 +90,7 @@ pub(super) async fn accept(
     listener: Arc<Listener>,
     tls: Option<Arc<ReloadingCertificate>>,
 ) {
-    let mut told: Option<Instant> = None;
+    let mut last_logged: Option<Instant> = None;
     let mut turn = Turn::default();
     loop {
         match listener.accept().await {
@@ -99,8 +100,8 @@ pub(super) async fn accept(
                 turn.note().await;
             }
             Err(error) => {
-                if told.is_none_or(|told| told.elapsed() >= LOG_EVERY) {
-                    told = Some(Instant::now());
+                if last_logged.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
+                    last_logged = Some(Instant::now());
                     tracing::warn!(%error, "connections cannot be accepted");
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;

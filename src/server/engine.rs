@@ -40,14 +40,14 @@ use crate::strict::smuggling::RequestFraming;
 use crate::tasks;
 use crate::tunnel::{Over, Start, Tunnel};
 
-/// Most bytes that the HTTP/2 engine buffers per stream. Events in this buffer can no longer be joined or
+/// Maximum number of bytes that the HTTP/2 engine buffers per stream. Events in this buffer can no longer be joined or
 /// dropped.
 const MAX_SEND_BYTES: usize = 32 * 1024;
-/// Most concurrent requests on one HTTP/2 connection.
+/// Maximum number of concurrent requests on one HTTP/2 connection.
 const MAX_CONCURRENT: u32 = 256;
-/// Most concurrent requests on a connection that begins while nearly `limits.max_requests` are in progress. It may last
-/// for hours, and the library cannot change the number later, so the number is not as small as the share that the
-/// connection has now: `capacity` refuses what exceeds that.
+/// Maximum number of concurrent requests on a connection that begins while nearly `limits.max_requests` are in
+/// progress. It may last for hours, and the library cannot change the number later, so the number is not as small as
+/// the share that the connection has now: `capacity` refuses what exceeds that.
 const MIN_CONCURRENT: u32 = 16;
 /// How many bytes of uploads an HTTP/2 client may send before agents take them: on each stream, and on all together.
 const WINDOW_BYTES: u32 = 1024 * 1024;

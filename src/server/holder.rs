@@ -11,7 +11,7 @@ use crate::config::Address;
 
 /// The state of a socket that listens, as `/proc/net/tcp` writes it.
 const LISTENING: &str = "0A";
-/// Most processes that are looked at.
+/// Maximum number of processes that are looked at.
 const MAX_PROCESSES: usize = 20_000;
 
 /// Returns why an address cannot be listened on, as the end of a sentence.

@@ -17,10 +17,10 @@ use crate::queue::Close;
 use crate::reply::body::{FRAME_BYTES, broke};
 use crate::reply::stream::{Stream, Took};
 
-/// Most bytes that a client may send before its response has ended: its next request, or several
+/// Maximum number of bytes that a client may send before its response has ended: its next request, or several
 /// (pipelining).
 const MAX_EARLY_BYTES: usize = 64 * 1024;
-/// Most bytes of one read of them.
+/// Maximum number of these bytes in one read.
 const LOOK_BYTES: usize = 1024;
 /// The last chunk, and the end of the body.
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";

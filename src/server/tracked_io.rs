@@ -12,10 +12,10 @@ use tokio::net::{TcpStream, UnixStream};
 use super::socket::{self, Vanished};
 use crate::client_conn::ClientConn;
 
-/// Most bytes read and discarded after the last response, so that the response arrives (lingering close). This is the
-/// rest of most requests that were answered early; reading it takes some milliseconds of the thread's time.
+/// Maximum number of bytes read and discarded after the last response, so that the response arrives (lingering close).
+/// This is the rest of most requests that were answered early; reading it takes some milliseconds of the thread's time.
 const MAX_LINGER_BYTES: usize = 16 << 20;
-/// Most bytes of one read of them.
+/// Maximum number of these bytes in one read.
 const LINGER_READ_BYTES: usize = 16 * 1024;
 
 /// A socket whose progress is reported. It lies below TLS, where it sees what the kernel really took.
@@ -28,7 +28,7 @@ pub(super) struct TrackedIo<S> {
     /// Set once the write side is shut down: how many bytes the client may still send.
     closing: Option<usize>,
     /// For which limit, and for which state of the socket, the kernel was told when to give the connection up.
-    told: (u64, bool),
+    applied: (u64, bool),
 }
 
 impl<S> TrackedIo<S> {
@@ -38,7 +38,7 @@ impl<S> TrackedIo<S> {
             conn,
             ended: false,
             closing: None,
-            told: (0, false),
+            applied: (0, false),
         }
     }
 }
@@ -60,8 +60,8 @@ impl<S: PeerState> TrackedIo<S> {
     #[inline]
     fn expect_acks(&mut self, full: bool) {
         let now = (self.conn.stall_mark(), full);
-        if self.told != now {
-            self.told = now;
+        if self.applied != now {
+            self.applied = now;
             self.tell(full);
         }
     }

@@ -21,9 +21,9 @@ use crate::stream::meter::TokenSource;
 use crate::stream::pump::{Arrived, Observer, Report};
 use crate::translate::Target;
 
-/// A read with this many events ...
+/// A read with this many events, after the silence [`BURST_SILENCE`], is a burst.
 const BURST_EVENTS: usize = 8;
-/// ... after a silence this long is a burst: something between the agent and Weir has held the events back.
+/// The silence before a burst: something between the agent and Weir has held the events back.
 const BURST_SILENCE: Duration = Duration::from_millis(500);
 
 /// Counts what each read returns.
@@ -198,8 +198,9 @@ pub(super) fn record(
     }
 }
 
-/// Measures a stream that has ended by the names of the GenAI conventions, if that is exported. What has no operation
-/// in their words is not measured. `asked_model`: the model that the request asks for.
+/// Records the metrics of OpenTelemetry's GenAI conventions for a stream that has ended, if they are exported. Streams
+/// that are none of the operations of these conventions have none. `asked_model` is the model that the request asks
+/// for.
 pub(super) fn gen_ai(
     metrics: &Metrics,
     live: &LiveStream,
@@ -425,7 +426,7 @@ pub(crate) fn millis(duration: Duration) -> f64 {
     rounded(duration.as_secs_f64() * 1000.0)
 }
 
-/// Rounds to three decimals; the others carry no information.
+/// Rounds to three decimals, because further ones carry no information.
 fn rounded(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
 }

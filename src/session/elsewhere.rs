@@ -289,7 +289,7 @@ impl Drop for FollowTask {
 /// Where in a stream something is looked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Search {
-    /// What the client got last may still be on its way to the store: so long it is waited for.
+    /// How long to wait for what the client got last: it may still be on its way to the store.
     pub timeout: Duration,
     /// Whatever is found is what was looked for.
     pub is_exact: bool,

@@ -13,9 +13,9 @@ use crate::translate::StreamFacts;
 /// Where the record of a stream goes, and how much of the stream it holds.
 #[derive(Clone)]
 pub struct Recording {
-    /// Where it goes.
+    /// Where the record goes.
     pub outbox: Arc<Outbox>,
-    /// Most bytes of text in it.
+    /// Maximum number of bytes of text in the record.
     pub max_text_bytes: usize,
 }
 

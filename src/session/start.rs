@@ -80,9 +80,9 @@ pub struct Start {
 /// What the agents of one stream have in common.
 #[derive(Clone, Debug)]
 pub struct Merging {
-    /// What their translators share.
+    /// What the translators of the agents share.
     pub ensemble: Arc<Ensemble>,
-    /// What becomes of each.
+    /// The outcome of each agent.
     pub board: Arc<Board>,
 }
 

@@ -203,7 +203,7 @@ struct Stored {
     lengths: Vec<(u8, u32)>,
 }
 
-/// A response says its id in one of so many first events.
+/// How many events at the start of a response may contain its id.
 const FIRST_EVENTS: usize = 3;
 
 impl fmt::Debug for Stored {

@@ -12,7 +12,7 @@ use super::meta::millis;
 use super::seal::Sealer;
 use super::terms::{Bounds, WRITTEN_BY_WEIR};
 
-/// An `XADD` of events has at most so many arguments, and so many bytes beside the key, the index and the blocks.
+/// Maximum number of arguments of an `XADD` of events, and of its bytes beside the key, the index and the blocks.
 const XADD_ARGS: usize = 11;
 const XADD_BYTES: usize = 128;
 
@@ -92,8 +92,8 @@ fn blocks(add: &mut Cmd, names: &Names<'_>, last: u64, text: Vec<u8>, sealer: &S
     sealed.is_some()
 }
 
-/// An entry with events. `below`: what may be deleted. `first`: the bounds of a stream that is created by this. Returns
-/// whether it could be written.
+/// Adds an entry with events. Entries before `below` may be deleted. `first` has the bounds of the journal if this
+/// entry creates it. Returns whether the entry could be written.
 pub(super) fn events(
     names: &Names<'_>,
     chunk: Chunk,

@@ -9,7 +9,7 @@ use redis::Cmd;
 use super::reply::Raw;
 use super::terms::Control;
 
-/// Most messages that wait for one stream.
+/// Maximum number of messages that wait for one stream.
 const MAX_WAITING: usize = 64;
 /// About how many messages wait for a process that does not read them.
 const MAX_STORED: u64 = 1_000;

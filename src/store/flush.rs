@@ -33,7 +33,7 @@ const LEASE: Duration = Duration::from_secs(15);
 const RENEW: Duration = Duration::from_secs(5);
 /// How long questions wait for a process that does not read them.
 pub(super) const CONTROL: Duration = Duration::from_secs(60);
-/// Most parcels that wait for an answer, or for another attempt.
+/// Maximum number of parcels that wait for an answer, or for another attempt.
 const MAX_PENDING: usize = 1_024;
 
 /// Pipelines that are not answered yet.

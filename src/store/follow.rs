@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::entry::{Entry, Mark, Numbered};
 use super::terms::Followed;
 
-/// No more is read for someone who has so many bytes to take.
+/// No more is read for a follower who has this many bytes to take.
 const MAX_BYTES: usize = 256 << 10;
 
 /// Follows one stream. What it returns last, it returns again each time.

@@ -19,9 +19,9 @@ use super::seal::Sealer;
 use super::terms::{Bounds, Control};
 use super::trim::Trim;
 
-/// Most bytes of one stream that wait or are being sent.
+/// Maximum number of bytes of one stream that wait or are being sent.
 pub(super) const MAX_BYTES: usize = 1 << 20;
-/// If so many bytes of one stream wait, they are sent soon.
+/// If this many bytes of one stream wait, they are sent soon.
 const MUCH_BYTES: usize = MAX_BYTES / 8;
 /// What a stream takes besides its events.
 const OWN_BYTES: usize = 512;
@@ -349,7 +349,7 @@ impl Journal {
         Some((list, held))
     }
 
-    /// Says what became of what was taken.
+    /// Records whether what was taken has been stored.
     pub(super) fn settle(&self, held: usize, verdict: Verdict, room: &Room) -> Settled {
         let mut state = self.lock();
         let held = held.min(state.held);

@@ -14,7 +14,7 @@ use super::terms::Control;
 
 /// How long a reading waits for something new. Shorter than what the library waits for an answer.
 const BLOCK: Duration = Duration::from_millis(500);
-/// Most messages that are read at a time.
+/// Maximum number of messages that are read at a time.
 const MAX_MESSAGES: usize = 64;
 
 /// Reads again and again, and hands messages to the streams that they are about.

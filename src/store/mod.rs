@@ -115,7 +115,7 @@ impl Store {
         Some(Self::new(settings, workers, watch))
     }
 
-    /// Waits until everything that was to be stored is, at most so long.
+    /// Waits until everything that was to be stored has been stored, but for `limit` at most.
     pub async fn settled(&self, limit: Duration) {
         let until = Instant::now() + limit;
         for worker_store in &self.worker_stores {
@@ -126,7 +126,7 @@ impl Store {
         }
     }
 
-    /// Creates a store for so many workers. It connects once [`Store::run`] runs.
+    /// Creates a store for this many workers. It connects once [`Store::run`] runs.
     pub fn new(settings: &RedisSettings, workers: usize, watch: Arc<dyn Watch>) -> Arc<Self> {
         let key = |secret: &Secret| sealing_key(&secret.value).ok();
         let sealer = Sealer::new(

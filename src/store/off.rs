@@ -124,7 +124,7 @@ impl Writer {
     /// Keeps nothing.
     pub fn end(self, _: &str, _: &[u8], _: bool) {}
 
-    /// Nobody asks.
+    /// Never ready, because no other instance can ask.
     pub const fn poll_control(&mut self, _: &mut Context<'_>) -> Poll<Control> {
         Poll::Pending
     }

@@ -21,11 +21,11 @@ use super::worker_store::WorkerStore;
 const BLOCK: Duration = Duration::from_millis(100);
 /// Between readings that do not wait: in a cluster, and of more streams than one command names.
 const POLL: Duration = Duration::from_millis(30);
-/// Most streams that one command names.
+/// Maximum number of streams that one command names.
 const MAX_STREAMS: usize = 128;
-/// Most entries that are read of a stream at a time.
+/// Maximum number of entries that are read of a stream at a time.
 const MAX_ENTRIES: usize = 8;
-/// Followers wait so long for a server that is away: a failover takes some seconds.
+/// How long followers wait for a server that is away: a failover takes some seconds.
 const FAILOVER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Where to read in a stream.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Most bytes that wait or are being sent.
+/// Maximum number of bytes that wait or are being sent.
 pub(super) const MAX_BYTES: usize = 16 << 20;
 
 /// The room of everything that waits.
@@ -10,7 +10,7 @@ pub(super) const MAX_BYTES: usize = 16 << 20;
 pub(super) struct Room(AtomicUsize);
 
 impl Room {
-    /// Takes room for so many bytes, if there is enough.
+    /// Takes room for `bytes` bytes, if there is enough.
     pub(super) fn enter(&self, bytes: usize) -> bool {
         let used = self.0.fetch_add(bytes, Ordering::Relaxed);
         let fits = used

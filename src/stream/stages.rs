@@ -119,7 +119,7 @@ impl Stages {
         });
     }
 
-    /// Tells the client of a translation that the agent has been silent for so many seconds, if the route says so and
+    /// Tells the client of a translation that the agent has been silent for this many seconds, if the route says so and
     /// the client's dialect has words for it. Returns whether it was told.
     pub(super) fn tell_waiting(&mut self, seconds: u64, sink: &mut impl Sink) -> bool {
         let dialect = self.classifier.dialect();

@@ -64,9 +64,9 @@ impl Tools {
         (self.faults, self.open.iter().filter(is_open).count())
     }
 
-    /// Reports whether the arguments of the call have begun and are not complete. Some servers repeat the name of a call
-    /// with each piece of its arguments, as if it began again. If another call did begin there, the pieces of both would
-    /// not add up, and still count as one incomplete call.
+    /// Reports whether the arguments of the call have begun and are not complete. Some servers repeat the name of a
+    /// call with each piece of its arguments, as if it began again. If another call did begin there, the pieces of both
+    /// would not add up, and still count as one incomplete call.
     fn has_begun(&self, call: Call) -> bool {
         let mut open = self.open.iter();
         open.find(|open| open.group == call.group && open.id == call.id)

@@ -10,9 +10,9 @@ use serde::Deserialize;
 pub struct Facts {
     /// How many streams are live.
     pub active: usize,
-    /// How many have ended.
+    /// How many streams have ended since the start.
     pub ended_total: u64,
-    /// The version.
+    /// The version of Weir.
     pub version: String,
     /// For how long the process has run, in milliseconds.
     pub uptime_ms: u64,
@@ -60,9 +60,9 @@ pub struct Config {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Reload {
-    /// Whether it took effect.
+    /// Whether the new configuration took effect.
     pub ok: bool,
-    /// Why it did not.
+    /// Why the new configuration did not take effect.
     pub problem: Option<String>,
 }
 

@@ -109,8 +109,8 @@ pub struct Model {
 }
 
 impl Model {
-    /// Takes what Weir tells.
-    pub fn told(&mut self, facts: Facts) {
+    /// Takes new data from Weir.
+    pub fn update(&mut self, facts: Facts) {
         self.facts = Some(facts);
         self.problem = None;
     }
@@ -354,7 +354,7 @@ mod tests {
             ..Stream::default()
         };
         let mut model = Model::default();
-        model.told(Facts {
+        model.update(Facts {
             streams: vec![
                 stream("a", "chat", 100, Some(30)),
                 stream("b", "agents", 300, None),

@@ -81,7 +81,7 @@ fn header(model: &Model, place: &str) -> Vec<Line<'static>> {
 /// Returns whether Weir can be asked, whether it drains, and what else is wrong with it.
 fn state(model: &Model, facts: &Facts) -> Vec<Span<'static>> {
     if let Some(problem) = &model.problem {
-        let text = format!("{problem}; trying again, this is what it told last");
+        let text = format!("{problem}; trying again, this is what it sent last");
         return vec![Span::styled(text, BAD)];
     }
     let drain = if facts.refusing {
@@ -246,7 +246,7 @@ mod tests {
 
     fn model() -> Model {
         let mut model = Model::default();
-        model.told(Facts {
+        model.update(Facts {
             active: 1,
             ended_total: 7,
             version: "1.2.3 (commit 0123456789ab, rustc 1.95.0)".to_owned(),

@@ -24,7 +24,7 @@ use crate::upstream::{self, Connector};
 pub(super) const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest time of one attempt.
 const ATTEMPT: Duration = Duration::from_secs(5);
-/// Most bytes of a response, which contains next to nothing.
+/// Maximum number of bytes of a response, which contains next to nothing.
 const MAX_ANSWER: usize = 64 << 10;
 /// The content type of an export.
 const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");

@@ -14,9 +14,9 @@ use prometheus::IntCounter;
 
 use crate::metrics::Metrics;
 
-/// Most spans that wait or are being exported, some 2 KiB each. Further spans are dropped, and counted.
+/// Maximum number of spans that wait or are being exported, some 2 KiB each. Further spans are dropped, and counted.
 const MAX_WAITING: usize = 2048;
-/// Most spans of one export.
+/// Maximum number of spans of one export.
 const MAX_BATCH: usize = 512;
 /// Longest time that a span waits for others to be exported with.
 const DELAY: Duration = Duration::from_secs(1);

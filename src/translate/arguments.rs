@@ -1,14 +1,15 @@
-//! The arguments of a call as an object, for targets whose clients accept nothing else.
+//! The arguments of a tool call as a JSON object, for targets whose clients accept nothing else.
 //!
-//! Clients of such a target read the arguments while they come, and raise once they are no beginning of an object. So
-//! pieces are passed on as long as they are one. What is no object becomes one:
+//! Clients of such a target parse the arguments while they arrive, and raise an error as soon as what they have cannot
+//! be the beginning of an object. So pieces are passed on as long as together they can be one. Arguments that are not
+//! an object are replaced by one:
 //!
-//! | arguments | object |
+//! | arguments | object that replaces them |
 //! |---|---|
 //! | another JSON value | `{"input": VALUE}` |
 //! | `null` | `{}` |
-//! | no JSON, or cut off | `{"INVALID_JSON": "TEXT"}`, the member that Anthropic suggests for it |
-//! | the same, but some of it was passed on | that, closed where it breaks off, with the same member at its end |
+//! | not JSON, or cut off | `{"INVALID_JSON": "TEXT"}`, the member that Anthropic suggests for it |
+//! | the same, but a part was passed on before | this part, closed where it ends, with `INVALID_JSON` as last member |
 
 use std::borrow::Cow;
 

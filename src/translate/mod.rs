@@ -149,7 +149,8 @@ impl Translator {
         !matches!(self.statuses, Statuses::Names)
     }
 
-    /// Reports whether the client is told for how long nothing has come. Text stays, so it is not for that.
+    /// Reports whether the client is told for how long nothing has arrived. Text cannot be replaced later, so it is not
+    /// used for that.
     pub const fn tells_waiting(&self) -> bool {
         matches!(self.statuses, Statuses::Visible)
     }

@@ -109,7 +109,7 @@ pub(super) enum Part<'a> {
     },
     /// A whole message.
     Message {
-        /// Identifies it.
+        /// The id of the message.
         msg: Text<'a>,
         /// Whose message it is, such as `assistant`.
         role: Text<'a>,
@@ -143,7 +143,7 @@ pub(super) enum Part<'a> {
     },
     /// A choice, a step or the run is over.
     Finish {
-        /// Why.
+        /// Why it is over.
         reason: Reason,
         /// What is over.
         scope: Scope,
@@ -171,7 +171,7 @@ pub(super) enum By {
     Agent,
     /// The client, which is expected to send the result with its next request.
     Client,
-    /// Nobody says. If the run ends without the result, the client.
+    /// The stream does not say who. If the run ends without the result, the client runs it.
     Unsaid,
 }
 

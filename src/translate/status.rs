@@ -22,7 +22,7 @@ pub enum Status<'a> {
     Thinking,
     /// A tool is used; its name if it is known.
     Tool(Option<&'a str>),
-    /// The agent has sent nothing for so many seconds.
+    /// The agent has sent nothing for this many seconds.
     Waiting(u64),
 }
 

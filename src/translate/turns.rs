@@ -22,7 +22,7 @@ pub(super) struct Turns {
     spoken: usize,
 }
 
-/// What comes of a piece of text.
+/// What happens to a piece of text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
     /// The agent begins to speak with it. `first`: nobody has spoken before.

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 const FIRST_TRIAL_READS: u32 = 8;
 /// Reads between trials that succeed: after a pause, this many are acknowledged at once.
 const TRIAL_READS: u32 = 16;
-/// Most reads between trials that fail. Each of these has made an event late if the upstream does wait.
+/// Maximum number of reads between trials that fail. Each of these has made an event late if the upstream does wait.
 const MAX_TRIAL_READS: u32 = 1 << 16;
 /// An upstream that waits sends 40 ms (`TCP_DELACK_MIN`) after the data whose acknowledgement it waits for. One that
 /// sends sooner than this does not wait.

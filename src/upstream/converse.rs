@@ -16,8 +16,8 @@ use super::{Answer, Client, Error, Interim};
 use crate::config::Deadlines;
 
 impl Client {
-    /// Opens a WebSocket with the head of `request`, sends its body as the first message, and returns what the agent says
-    /// as the body of a 200. An agent that refuses the WebSocket has answered with that.
+    /// Opens a WebSocket with the head of `request`, sends its body as the first message, and returns what the agent
+    /// says as the body of a 200. An agent that refuses the WebSocket has answered with that.
     ///
     /// # Errors
     /// The error says whose fault it was. Nothing has been sent to the client yet.

@@ -187,3 +187,25 @@ impl Error {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_docs_list_what_clients_cause() {
+        let page = include_str!("../../docs/behaviour.md");
+        let (_, section) = page
+            .split_once("\n### Requests that their route rejects\n")
+            .unwrap();
+        let (section, _) = section.split_once("\n### ").unwrap();
+        for error in [
+            Error::RequestTimeout,
+            Error::RequestTooLarge,
+            Error::RequestUnreadable(""),
+        ] {
+            let row = format!("| `{}` |", error.code());
+            assert!(section.contains(&row), "{row}");
+        }
+    }
+}

@@ -72,7 +72,8 @@ impl Exchange {
         }
     }
 
-    /// Lets a connection that is silent for long be tested. A shared one and a WebSocket are tested in any case, by pings.
+    /// Lets a connection that is silent for long be tested. A shared one and a WebSocket are tested in any case, by
+    /// pings.
     pub(super) fn probe_when_silent(&self) {
         match self {
             Self::Own(connection) => connection.probe_when_silent(),

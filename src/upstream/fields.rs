@@ -5,7 +5,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use super::error::Malformed;
 use super::hops::CDN_LOOP;
 
-/// Most headers of one response head, or of one trailer section.
+/// Maximum number of headers of one response head, or of one trailer section.
 pub(super) const MAX_FIELDS: usize = 256;
 
 /// Headers that are always hop-by-hop (RFC 9110, 7.6.1), whatever `Connection` says.

@@ -287,7 +287,7 @@ mod tests {
         poll_fn(|cx| wire.poll_body(cx, &mut |_| {})).await.unwrap();
     }
 
-    /// Returns a connection on which a POST with a body of so many bytes was answered, and its other end.
+    /// Returns a connection on which a POST with a body of `bytes` bytes was answered, and its other end.
     async fn used(bytes: usize, status: &str) -> (Connection, DuplexStream) {
         let (near, mut far) = duplex(1 << 16);
         let mut wire = Connection::new(Io::Other(Box::new(near)));

@@ -28,7 +28,7 @@ pub struct RequestLimits {
 /// body, or the whole body is short.
 const MAX_LISTENED: usize = 64 * 1024;
 
-/// Most bytes of a body that is kept, so that its request can be sent once more.
+/// Maximum number of bytes of a body that is kept, so that its request can be sent once more.
 const MAX_SPARE_BYTES: u64 = 16 * 1024;
 
 /// A callback for each piece of a request body as it passes.
@@ -181,8 +181,8 @@ impl RequestBody {
         Ok(whole.freeze())
     }
 
-    /// Reads all of the body, and returns the same one once more, with the same verdict; `None` if it is large, its length
-    /// is unknown, or it has trailers. Either way, this one can be sent as before.
+    /// Reads all of the body, and returns the same one once more, with the same verdict; `None` if it is large, its
+    /// length is unknown, or it has trailers. Either way, this one can be sent as before.
     ///
     /// # Errors
     /// If the body is cut off.

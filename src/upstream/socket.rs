@@ -39,8 +39,8 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Debug + Send + Sync + Unpin {
     /// Sets whether the kernel may delay its acknowledgements.
     fn delay_acks(&self, _delay: bool) {}
 
-    /// Lets the kernel test the connection when it is silent for long. Does nothing where the peer cannot vanish unseen, as
-    /// with a Unix socket.
+    /// Lets the kernel test the connection when it is silent for long. Does nothing where the peer cannot vanish
+    /// unseen, as with a Unix socket.
     fn probe_when_silent(&self) {}
 }
 

@@ -3,8 +3,8 @@
 //! An upstream may answer a request without reading all of it, and close the connection a moment later. A request that
 //! is sent in between is lost, and a POST must not be repeated. From outside nothing tells such an answer from any
 //! other: the kernel has accepted the whole request in both cases. So after a request with a body a connection is kept
-//! on probation, and an endpoint whose connection is still open afterwards is trusted from then on. A streamed answer is
-//! made from the request, so there an endpoint is trusted until it turns out otherwise.
+//! on probation, and an endpoint whose connection is still open afterwards is trusted from then on. A streamed answer
+//! is made from the request, so there an endpoint is trusted until it turns out otherwise.
 
 use std::time::Duration;
 

@@ -10,9 +10,9 @@ use std::ops::Range;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed(pub &'static str);
 
-/// Most bytes of chunk extensions in one body. Extensions are never used, so they are only a cost.
+/// Maximum number of bytes of chunk extensions in one body. Extensions are never used, so they are only a cost.
 const MAX_EXTENSIONS: usize = 16 * 1024;
-/// Most bytes of the trailer section.
+/// Maximum number of bytes of the trailer section.
 const MAX_TRAILERS: usize = 16 * 1024;
 
 /// The decoder state of one chunked body.

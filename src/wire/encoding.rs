@@ -18,7 +18,8 @@ use super::Flow;
 /// The expansion ratio is checked only beyond this much output. Legitimate text compresses far less than a
 /// decompression bomb.
 const FREE_BYTES: u64 = 1024 * 1024;
-/// Most output bytes per input byte, once there is more output than [`FREE_BYTES`]. Verbose JSON reaches 20 to 50.
+/// Maximum number of output bytes per input byte, once there is more output than [`FREE_BYTES`]. Verbose JSON reaches
+/// 20 to 50.
 const MAX_RATIO: u64 = 200;
 /// The largest window of a zstd frame, as a power of two: 8 MiB, which RFC 8878, 3.1.1.1.2, recommends to support. The
 /// window is memory that each stream takes.

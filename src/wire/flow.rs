@@ -13,7 +13,7 @@ pub enum Flow {
 }
 
 impl From<()> for Flow {
-    /// Whoever does not answer takes everything.
+    /// A receiver that returns nothing takes everything.
     fn from((): ()) -> Self {
         Self::Go
     }

@@ -252,8 +252,8 @@ pub fn string_at(bytes: &[u8], path: &[&str]) -> Option<Range<usize>> {
         .flatten()
 }
 
-/// Returns the position of the first quote or backslash. Most strings are names of a few bytes, for which setting up a search
-/// costs more than the search.
+/// Returns the position of the first quote or backslash. Most strings are names of a few bytes, for which setting up a
+/// search costs more than the search.
 fn quote_or_escape(rest: &[u8]) -> Option<usize> {
     const WORD: usize = size_of::<u64>();
     let Some(first) = rest.first_chunk::<WORD>() else {

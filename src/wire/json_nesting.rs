@@ -88,7 +88,7 @@ impl Place {
     }
 }
 
-/// Which bytes of a chunk are what.
+/// Which bytes of a chunk have a meaning in JSON: one bit for each byte.
 #[derive(Default)]
 struct Masks {
     quotes: u64,

@@ -18,8 +18,8 @@ pub(crate) fn module_of(path: &str) -> String {
     module.strip_suffix("::mod").unwrap_or(&module).to_owned()
 }
 
-/// Returns what all files know. A name that a module has only imported counts as what stands behind it, so that nothing is
-/// hidden by a re-export.
+/// Returns what all files know. A name that a module has only imported counts as what stands behind it, so that nothing
+/// is hidden by a re-export.
 pub(crate) fn imports(sources: &[Source]) -> Vec<Import> {
     let mut names = Names::default();
     for source in sources {
@@ -138,7 +138,8 @@ fn absolute(module: &str, word: &str) -> Vec<String> {
     path
 }
 
-/// Returns the paths of a text that begins with one, each of a `{}` list by itself: `a::{b, c::d}` is `a::b` and `a::c::d`.
+/// Returns the paths of a text that begins with one, each of a `{}` list by itself: `a::{b, c::d}` is `a::b` and
+/// `a::c::d`.
 pub(crate) fn words(text: &str) -> Vec<String> {
     let mut out = Vec::new();
     collect(text, "", &mut out);

@@ -8,7 +8,7 @@ const TEST: &str = "#[cfg(test)]";
 /// A file of `src` that is not only a test.
 #[derive(Debug)]
 pub(crate) struct Source {
-    /// Its path below `src`, such as `stream/meter.rs`.
+    /// Its path below `src`, such as `stream/tools.rs`.
     pub(crate) path: String,
     /// Its code: without tests, comments and the contents of strings, at the same lines.
     pub(crate) code: String,

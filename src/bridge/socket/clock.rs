@@ -11,7 +11,7 @@ use crate::bridge::close::Why;
 use crate::bridge::run::Run;
 use crate::stream::pump::Reader as _;
 
-/// So many pings in a row may stay unanswered.
+/// How many pings in a row may stay unanswered.
 const MAX_MISSED: u8 = 2;
 /// A timer that is set for nothing.
 pub(super) const NEVER: Duration = Duration::from_secs(86_400);

@@ -23,13 +23,13 @@ use crate::tasks;
 use crate::tunnel::{Closer, Ended, Over};
 use clock::NEVER;
 
-/// Most runs and streams of a socket at the same time.
+/// Maximum number of runs and streams of a socket at the same time.
 const MAX_RUNS: usize = 8;
 /// How long the client may take to answer a close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-/// Most messages that are read in one turn of the task.
+/// Maximum number of messages that are read in one turn of the task.
 const TURN_MESSAGES: usize = 16;
-/// Most bytes that are sent in one turn, unless one event is larger.
+/// Maximum number of bytes that are sent in one turn, unless one event is larger.
 const TURN_BYTES: usize = 64 * 1024;
 
 /// The end of a bridge that has begun.

@@ -331,7 +331,7 @@ fn gaps(mut gaps: Vec<Duration>) -> Option<Gaps> {
     gaps.sort_unstable();
     let max = gaps.last().copied()?;
     let percentile = |percent: usize| {
-        // The smallest one that is as long as so many of all.
+        // The smallest one that is at least as long as `percent` % of all.
         let rank = (gaps.len() * percent).div_ceil(100);
         let gap = gaps.get(rank.saturating_sub(1)).copied();
         in_millis(gap.unwrap_or(max))

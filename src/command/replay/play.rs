@@ -241,7 +241,7 @@ enum Fault {
     Stall,
 }
 
-/// Returns a time after `from`, or one that nobody lives to see.
+/// Returns the time `time` after `from`, or one in the distant future if that cannot be expressed.
 fn later(from: Instant, time: Duration) -> Instant {
     const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
     from.checked_add(time).unwrap_or_else(|| from + YEAR)

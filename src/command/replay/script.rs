@@ -6,7 +6,7 @@ use http::StatusCode;
 use super::faults::Faults;
 use crate::recording::{BodyFraming, Ending, Exchange, Fields, Piece, field, latin1_bytes, lists};
 
-/// Headers of the recorded connection, which has ended. The framing of the body is written anew.
+/// Headers of the recorded connection, which has ended. The framing of the body is written again.
 const OF_CONNECTION: [&str; 8] = [
     "connection",
     "content-length",

@@ -32,7 +32,7 @@ impl Speed {
             })
     }
 
-    /// Returns how long after the request something happens that happened so many microseconds after it.
+    /// Returns how long after the request something is played that happened `micros` microseconds after the request.
     pub(super) fn delay(self, micros: u64) -> Duration {
         match self {
             Self::Max => Duration::ZERO,

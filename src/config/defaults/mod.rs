@@ -156,7 +156,8 @@ pub(crate) const DRAIN_LIMIT: Preset<Duration> = preset(
 pub(crate) const MAX_CONNECTIONS: usize = 10_000;
 /// `limits.max_connections`
 pub(crate) const MAX_CONNECTIONS_WHY: &str = "Somewhat below half the limit of open files, because a request needs a socket on each side; 10000 if that limit is unknown.";
-/// Most requests that `limits.max_requests: auto` allows, unless `limits.max_streams` is set to more than half of it.
+/// Maximum number of requests that `limits.max_requests: auto` allows, unless `limits.max_streams` is set to more than
+/// half of it.
 pub(crate) const MAX_REQUESTS: usize = 20_000;
 /// `limits.max_requests`
 pub(crate) const MAX_REQUESTS_WHY: &str =

@@ -52,10 +52,10 @@ group! {
     /// The top level of the file.
     Root {
         /// Address to listen on for clients: `host:port`, `:port`, `unix:/path`, a section with `address` and `tls`, or
-        /// a list of these.
+        /// a list of these. Read only at start.
         listen: Preferred<OneOrMany<ListenEntry>> =
             Preferred { inner: OneOrMany { inner: ListenEntry }, preset: preset::LISTEN };
-        /// Listener for metrics, health checks, the page of live streams, and drain requests.
+        /// Listener for metrics, health checks, the page of live streams, and drain requests. Read only at start.
         admin: Section<Admin> = Section(PhantomData);
         /// Number of worker threads. Read only at start.
         workers: OrAuto<Count> =
@@ -63,7 +63,7 @@ group! {
                 inner: Count { preset: preset::WORKERS, range: (1, 1024) },
                 why: preset::WORKERS_WHY,
             };
-        /// Format and level of the log, and which requests are in it.
+        /// Format and level of the log, and which requests are in it. Read only at start.
         log: Section<Log> = Section(PhantomData);
         /// Export of OpenTelemetry spans and metrics; see `docs/traces.md`. Read only at start.
         traces: Section<Traces> = Section(PhantomData);
@@ -104,7 +104,7 @@ group! {
                 inner: OneOrMany { inner: Text { form: "a host name", parse: address::host_name, preset: None } },
                 why: preset::ADMIN_HOSTS_WHY,
             };
-        /// Token that requests which change something (`/drain`) must carry as `Authorization: Bearer`. Says where it
+        /// Token that requests which drain Weir or stop a stream must carry as `Authorization: Bearer`. Says where it
         /// is read from: `env:NAME` is an environment variable, `file:PATH` is a file.
         token: OrNull<Text<Source>> =
             OrNull {

@@ -132,7 +132,7 @@ group! {
         /// Whether a client that asks for no stream gets one JSON answer made of the agent's stream. The agent is asked
         /// for a stream, so that no deadline between Weir and the agent ever sees silence.
         aggregate: Flag = Flag { preset: preset::AGGREGATE };
-        /// What becomes of a whole JSON answer to a request that asked for a stream: `pass` passes it on, `synthesize`
+        /// What happens to a whole JSON answer to a request that asked for a stream: `pass` passes it on, `synthesize`
         /// writes it as a stream.
         unstream: OneOf<bool> = OneOf { choices: choices::UNSTREAMS.to_vec(), preset: preset::UNSTREAM };
     }

@@ -23,7 +23,7 @@ group! {
         /// Whether clients can come back to a stream. A section without this key means `true`, so `resume: {}` is
         /// enough; `resume: off` is `enabled: false`.
         enabled: Flag = Flag { preset: preset::RESUME };
-        /// Which streams get ids that clients return with: `auto` those whose clients are known to bear them, `all`
+        /// Which streams get ids that clients return with: `auto` those whose clients are known to accept them, `all`
         /// every stream of server-sent events, `off` none. Every stream has `Weir-Stream-Id`.
         ids: OrOff<OneOf<Ids>> =
             OrOff { inner: OneOf { choices: choices::IDS.to_vec(), preset: preset::IDS }, off: None };

@@ -39,7 +39,8 @@ group! {
     Merge requires ["agents"] {
         /// The agents, at least one.
         agents: Sections<MergeAgent> = Sections(PhantomData);
-        /// When the run has finished: with the end of `all` agents, or of `any`, and the others are cancelled.
+        /// When the run has finished: with the end of `all` agents, or of `any` one of them, and the others are
+        /// cancelled.
         finish: OneOf<OnAgentFinish> =
             OneOf { choices: choices::AGENT_FINISHES.to_vec(), preset: preset::MERGE_FINISH };
         /// What the failure of an agent means: the others `continue`, or the run fails and they `stop`.

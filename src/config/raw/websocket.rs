@@ -25,7 +25,8 @@ group! {
             OrOff { inner: OneOf { choices: choices::ACKS.to_vec(), preset: preset::ACK }, off: None };
         /// How many events of a run a client may leave unacknowledged. Further ones wait in the queue.
         ack_window: Count = count(preset::ACK_WINDOW, 1, 65_536);
-        /// A client that has that many, and acknowledges none for so long, gets close 1013.
+        /// How long a client may acknowledge nothing while `ack_window` events are unacknowledged. It gets close 1013
+        /// then.
         ack_timeout: Time = time(preset::ACK_TIMEOUT, MS, MINUTES_10);
         /// Sites whose pages may open a bridge, or `*` for all. `null` allows those of the host that the request asks
         /// for.

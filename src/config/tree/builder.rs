@@ -9,8 +9,8 @@ use serde_saphyr::granit_parser::{
 use super::{Key, Node, Value};
 use crate::config::error::{Path, Place, Report};
 
-/// Most nodes of a document after aliases are expanded. Thousands of routes fit, an alias bomb ("billion laughs") does
-/// not.
+/// Maximum number of nodes of a document after aliases are expanded. Thousands of routes fit, an alias bomb ("billion
+/// laughs") does not.
 pub(super) const MAX_NODES: usize = 200_000;
 
 /// Deepest nesting. The deepest key of a valid file is at level five.

@@ -16,10 +16,10 @@ use recover::Rest;
 use snippet::snippet;
 use syntax::{Diagnosis, explain};
 
-/// Most mistakes in YAML itself that are reported together.
+/// Maximum number of mistakes in YAML itself that are reported together.
 const MAX_MISTAKES: usize = 8;
 
-/// Most times that a text is read again without a part that cannot be read.
+/// How often a text is read again at most, each time without another part that cannot be read.
 const MAX_READINGS: usize = 32;
 
 /// A value and its position.

@@ -136,8 +136,8 @@ impl State {
         }
     }
 
-    /// Reports whether a chunk with a role opens another completion than the one that has ended: an agent forwards those
-    /// of all of its calls of the model.
+    /// Reports whether a chunk with a role opens another completion than the one that has ended: an agent forwards
+    /// those of all of its calls of the model.
     #[inline(never)]
     fn opens_another(&mut self, data: &[u8]) -> bool {
         if self.completion == 0 {

@@ -72,7 +72,7 @@ pub(crate) fn judge(probed: &Probed) -> Judged {
     judged
 }
 
-/// Finds whether a probe answers at all.
+/// Reports whether a probe answers at all. Adds a finding if none does.
 fn begun(main: &Observation, judged: &mut Judged) -> bool {
     let is_probe = main.head.as_ref().is_some_and(|head| head.is_probe);
     let status = main.status();

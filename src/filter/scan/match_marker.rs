@@ -10,7 +10,7 @@ use crate::filter::react_text::{self, Label};
 pub(super) enum Found {
     /// The first character does not begin a marker.
     Nothing,
-    /// The beginning of a marker, perhaps.
+    /// They may be the beginning of a marker.
     Perhaps,
     /// A marker, after which this state begins.
     Mark(State),

@@ -80,8 +80,8 @@ impl Request {
         )
     }
 
-    /// Returns how the request ended: its status if that says it, and otherwise its outcome. A code that says no more
-    /// is left out.
+    /// Returns how the request ended: its status if that says it, and otherwise its outcome. The error code follows if
+    /// it says more.
     fn how(&self) -> String {
         let mut words: Vec<String> = Vec::new();
         let is_error = self.status.is_some_and(|status| status >= 400);

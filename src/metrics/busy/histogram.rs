@@ -14,7 +14,7 @@ use prometheus::{Error, HistogramOpts};
 use super::places::{PLACES, own_place, place};
 use crate::metrics::buckets;
 
-/// Most buckets of a histogram, with the one that has no upper bound.
+/// Maximum number of buckets of a histogram, with the one that has no upper bound.
 const BUCKETS: usize = buckets::GAP.len() + 1;
 /// The upper bound of buckets that have none.
 const UNBOUNDED: u64 = u64::MAX;

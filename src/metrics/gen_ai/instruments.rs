@@ -47,7 +47,7 @@ pub struct GenAi {
     tokens: Histogram<u64>,
     /// The models that answered.
     models: Models,
-    /// The models that were asked for. Clients choose these names, so they take none of the others' places.
+    /// The models that were asked for. Their number is bounded separately, because clients choose these names.
     asked: Models,
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use opentelemetry::Value;
 
-/// Most models that have series of their own. The others share one.
+/// Maximum number of models that have series of their own. The others share one.
 const MAX_MODELS: usize = 50;
 /// Stands for the models without a series of their own.
 const OTHER: &str = "other";

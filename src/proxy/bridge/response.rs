@@ -15,11 +15,11 @@ use crate::reply::body::Body;
 use crate::reply::head::STREAM_ID;
 use crate::session::stream_id::StreamId;
 
-/// Most bytes of an answer that is no stream: it only has to say what went wrong.
+/// Maximum number of bytes of an answer that is no stream: it only has to say what went wrong.
 const MAX_REFUSAL_BYTES: usize = 64 * 1024;
 /// How long such an answer may take to arrive.
 const REFUSAL_TIME: Duration = Duration::from_secs(10);
-/// Most characters of what it says.
+/// Maximum number of characters of a message that is taken from it.
 const MAX_MESSAGE: usize = 512;
 
 /// Returns what the client is told of a stream that it has asked for by its id.

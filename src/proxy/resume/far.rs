@@ -33,7 +33,7 @@ const CLAIMED_FOR: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How many times.
 const LOOKS: u32 = 20;
-/// An event with an id of the upstream is waited for so long: if it is not there, the agent is asked.
+/// How long an event with an id of the upstream is waited for: if it is not there then, the agent is asked.
 const ID_TIMEOUT: Duration = Duration::from_millis(300);
 /// How long it may take to read a stream in search of a position.
 const READ_WITHIN: Duration = Duration::from_secs(3);

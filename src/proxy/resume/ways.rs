@@ -87,7 +87,7 @@ pub(in crate::proxy) async fn answer(
     None
 }
 
-/// Among so many of the newest streams an upstream's own id is looked for.
+/// Among how many of the newest streams an upstream's own event id is looked for.
 const NEWEST: usize = 16;
 
 /// A request that may come back to a stream.

@@ -1,5 +1,5 @@
-//! Merges neighbours that already wait: all that are alike when the ring is full, or batches of so many characters for
-//! a gate.
+//! Merges neighbouring events that already wait: all that are alike if the ring is full, or batches of a given number
+//! of characters for a gate.
 
 use std::cell::Cell;
 

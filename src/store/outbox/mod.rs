@@ -15,9 +15,9 @@ use super::seal::Sealer;
 
 /// Beyond this size, the rest waits for the next pipeline.
 const PIPELINE_BYTES: usize = 1 << 20;
-/// Most parcels of one pipeline.
+/// Maximum number of parcels of one pipeline.
 const PIPELINE_PARCELS: usize = 512;
-/// Most notes that wait.
+/// Maximum number of notes that wait.
 const MAX_NOTES: usize = 1_024;
 
 /// The outbox of one worker.

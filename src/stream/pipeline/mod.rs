@@ -143,7 +143,7 @@ impl Pipeline {
         self.stages.translator.as_deref_mut()
     }
 
-    /// Tells the client of a translation that the agent has been silent for so many seconds, if it is to be told.
+    /// Tells the client of a translation that the agent has been silent for this many seconds, if it is to be told.
     /// Returns whether it was.
     pub fn tell_waiting(&mut self, seconds: u64, sink: &mut impl Sink) -> bool {
         self.large.is_none() && self.stages.tell_waiting(seconds, sink)

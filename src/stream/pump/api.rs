@@ -70,7 +70,7 @@ pub trait Source: Send {
     fn hold(&mut self, _held: bool, _now: Instant) {}
 }
 
-/// Takes the events of one read of so many bytes: lends the pipeline of the stream as a whole, and what receives
+/// Takes the events of one read of `bytes` bytes: lends the pipeline of the stream as a whole, and what receives
 /// events.
 pub type Take<'a> = &'a mut dyn FnMut(usize, Make<'_>);
 

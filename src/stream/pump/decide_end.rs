@@ -60,7 +60,7 @@ impl Pump {
             self.state = State::Reading;
             return None;
         }
-        // The upstream may have said its last word, and nothing followed for long: it had.
+        // Nothing followed a possible end for `after_end`, so it was the end.
         let possible = self.ingress.intake.possible_end().filter(|_| silence);
         let end = possible.unwrap_or(end);
         if end == End::FirstEventTimeout {

@@ -148,7 +148,7 @@ impl Intake {
         self.note(egress, &delivered, now);
     }
 
-    /// Takes in the events that one of several upstreams makes of a read of so many bytes.
+    /// Takes in the events that one of several upstreams makes of a read of `bytes` bytes.
     pub(super) fn take_events(&mut self, egress: &mut Egress, bytes: usize, make: Make<'_>) {
         if egress.is_disconnected() {
             return;
@@ -320,8 +320,8 @@ impl Intake {
         })
     }
 
-    /// Returns how the stream ends if the upstream now stays silent, provided that it may have said its last word. After
-    /// a [`Terminal::MayEndWithInput`] silence proves nothing, however long it is.
+    /// Returns how the stream ends if the upstream now stays silent, provided that it may have said its last word.
+    /// After a [`Terminal::MayEndWithInput`] silence proves nothing, however long it is.
     pub(super) fn possible_end(&self) -> Option<End> {
         match self.pipeline.may_end() {
             Some(Terminal::MayEnd) => Some(End::Finished),

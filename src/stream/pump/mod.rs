@@ -9,10 +9,10 @@
 //!            │  its event will
 //!            ├─ the same, and it ends the stream ──► Ending ──── room, or the overflow rule ──► over
 //!            ├─ a read for a slow client ──────────► Resting ─── its slot, or a take ─────────► Reading
-//!            ├─ a turn's work is done ─────────────► Yielding ── other tasks have run ────────► Reading, or the state
-//!   │  before (Blocked, Ending)
+//!            ├─ a turn's work is done ─────────────► Yielding ── other tasks have run ────────► the state before
 //!            └─ the end of the input ─────────────────────────────────────────────────────────► over
-//!   any state ─ a deadline, a client that left, a stop ───────────────────────────────────────► over
+//!   Blocked, Ending ─ a turn's work is done ───────► Yielding ── other tasks have run ────────► the state before
+//!   any state ─────── a deadline, a client that left, a stop ─────────────────────────────────► over
 //! ```
 //!
 //! When a stream is over, `shutdown` closes it: it decides what the client is told, and waits until the client has

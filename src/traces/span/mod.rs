@@ -94,7 +94,7 @@ impl Span {
         attributes.outcome = Some(code);
         attributes.trouble = status.is_server_error().then_some(code.into());
         attributes.speaks(dialect);
-        attributes.does(asked(dialect, request), &request.path);
+        attributes.does(asked_dialect(dialect, request), &request.path);
         attributes.status(status);
     }
 
@@ -109,7 +109,7 @@ impl Span {
         let word = || status.as_str().to_owned().into();
         attributes.trouble = status.is_server_error().then(word);
         attributes.speaks(dialect);
-        attributes.does(asked(dialect, request), &request.path);
+        attributes.does(asked_dialect(dialect, request), &request.path);
         attributes.status(status);
     }
 
@@ -216,7 +216,7 @@ fn known(method: &Method) -> Option<&'static str> {
 
 /// Returns the dialect if the request asks for the dialect's operation: a route may carry other requests as
 /// well.
-fn asked(dialect: Option<Dialect>, request: &Request) -> Option<Dialect> {
+fn asked_dialect(dialect: Option<Dialect>, request: &Request) -> Option<Dialect> {
     let asks = |dialect: &Dialect| {
         request.method == Method::POST && semconv::is_asked_at(*dialect, &request.path)
     };

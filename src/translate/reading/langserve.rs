@@ -298,8 +298,8 @@ fn call_id<'a>(inner: &'a [u8], data: &'a [u8]) -> &'a [u8] {
         .unwrap_or_default()
 }
 
-/// Returns the member of an object that a chain puts out piece by piece, and what this piece adds to it: the client adds up
-/// the strings of each member. `None` if the object holds more than that.
+/// Returns the member of an object that a chain puts out piece by piece, and what this piece adds to it: the client
+/// adds up the strings of each member. `None` if the object holds more than that.
 fn added<'a>(data: &'a [u8], event: &Event) -> Option<(&'a [u8], &'a [u8])> {
     if event.class != Class::Token {
         return None;

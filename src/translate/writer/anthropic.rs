@@ -1,7 +1,8 @@
 //! The events of Anthropic's Messages.
 //!
 //! Blocks follow each other without gaps in their numbers. Tools that the agent runs are left out: a client would run a
-//! `tool_use` again. Clients read the input of a tool while it comes, and raise if it is no beginning of an object.
+//! `tool_use` again. Clients read the input of a tool while it arrives, and raise an error if it cannot be the
+//! beginning of an object.
 
 use super::{Out, Writer, digits, or};
 use crate::translate::action::{Action, Args, Call, Facts, Kind, OpenText, Pieces};

@@ -26,7 +26,7 @@ use crate::tasks;
 use crate::upstream::Upgraded;
 use crate::wire::websocket::Sender;
 
-/// How long the ends may take to answer a close frame of Weir. So long may the bytes in front of it stand still, too.
+/// How long the ends may take to answer a close frame of Weir. The bytes in front of it may stand still as long.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long it may take to the end of a frame that has begun, even if its bytes keep coming.
 const LAST_FRAME: Duration = Duration::from_secs(10);

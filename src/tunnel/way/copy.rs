@@ -9,9 +9,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{Failed, Phase, Way, Went};
 
-/// Most bytes of one read, and of what waits for a receiver.
+/// Maximum number of bytes in one read, and of what waits for a receiver.
 const READ_BYTES: usize = 64 * 1024;
-/// Most reads before other tasks have their turn.
+/// Maximum number of reads before other tasks have their turn.
 const READS_PER_POLL: usize = 8;
 
 thread_local! {

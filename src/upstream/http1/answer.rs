@@ -18,7 +18,7 @@ use crate::wire::chunked::Chunked;
 
 /// A request of at most this size is read in one go by every server, whatever it answers.
 const MOST_READ_BY_ALL: u64 = 16 * 1024;
-/// Most reads in one poll that bring nothing but interim (1xx) heads.
+/// Maximum number of reads in one poll that bring nothing but interim (1xx) heads.
 const READS_PER_POLL: usize = 4;
 
 impl Connection {
@@ -124,9 +124,9 @@ impl Connection {
             .upload
             .as_ref()
             .map_or(self.written, |upload| upload.written());
-        // An upstream that answers may not have read all of the request, although the kernel has taken it. Then it closes
-        // the connection a moment later, and the next request on it would be lost. One that refuses a large request
-        // hardly ever reads it; any other one has to show that it keeps its connections open.
+        // An upstream that answers may not have read all of the request, although the kernel has taken it. Then it
+        // closes the connection a moment later, and the next request on it would be lost. One that refuses a large
+        // request hardly ever reads it; any other one has to show that it keeps its connections open.
         let (is_early, is_large) = (self.upload.is_some(), written > MOST_READ_BY_ALL);
         let refuses = !head.parts.status.is_success();
         self.keep_alive = head.keep_alive && !(refuses && (is_early || is_large));

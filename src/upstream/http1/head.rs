@@ -7,10 +7,10 @@ use http::{Method, Response, StatusCode, Version, request, response};
 use crate::upstream::error::Malformed;
 use crate::upstream::fields::{MAX_FIELDS, content_length};
 
-/// Most bytes of one response head.
+/// Maximum number of bytes in one response head.
 pub(super) const MAX_HEAD_BYTES: usize = 256 * 1024;
 
-/// About how many fields Weir adds to a response head: a map that grows is built anew.
+/// About how many fields Weir adds to a response head: room for them is reserved, so that the map need not grow.
 const ADDED: usize = 6;
 
 /// What determines the end of a body (RFC 9112, 6.3).

@@ -286,8 +286,8 @@ impl Connection {
         self.opened.elapsed() > MAX_AGE
     }
 
-    /// Returns why the upstream may be about to close the connection, although the last exchange is complete. `None` if the
-    /// request had no body, or the answer took so long that the request must have been read.
+    /// Returns why the upstream may be about to close the connection, although the last exchange is complete. `None` if
+    /// the request had no body, or the answer took so long that the request must have been read.
     pub(super) fn doubt(&self) -> Option<Doubt> {
         let is_recent = || {
             let ago = self.millis().saturating_sub(self.sent);

@@ -9,9 +9,9 @@ use tokio::io::{AsyncRead as _, ReadBuf};
 
 use crate::upstream::socket::Io;
 
-/// Most bytes of one read: enough for many small events, and yet a fair share of the thread's time.
+/// Maximum number of bytes in one read: enough for many small events, and yet a fair share of the thread's time.
 pub(super) const READ_BYTES: usize = 16 * 1024;
-/// Most bytes of one read of a body whose client takes nothing: 20 events, 10 us of the thread's time.
+/// Maximum number of bytes in one read of a body whose client takes nothing: 20 events, 10 us of the thread's time.
 pub(super) const NARROW_READ_BYTES: usize = 4 * 1024;
 
 thread_local! {

@@ -13,7 +13,7 @@ use tokio::io::AsyncWrite;
 use super::head;
 use crate::upstream::request_body::RequestBody;
 
-/// Most pieces handed to the socket in one write.
+/// Maximum number of pieces handed to the socket in one write.
 const PIECES: usize = 8;
 
 /// The part of a request that has not been written yet.

@@ -22,8 +22,8 @@ use crate::upstream::MAX_AGE;
 use crate::upstream::socket::Io;
 use crate::upstream::sockets::Counted;
 
-/// Most concurrent streams of one connection, if its server allows as many: the number that common servers allow.
-/// Further streams get another connection.
+/// Maximum number of concurrent streams of one connection, if its server allows as many: the number that common servers
+/// allow. Further streams get another connection.
 pub(super) const STREAMS: usize = 100;
 /// Flow-control window of a stream: what an upstream may send ahead of the body's reader.
 const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
@@ -34,9 +34,9 @@ const WINDOW_BYTES: u32 = 101 * STREAM_WINDOW_BYTES;
 /// streams' tasks have run, but the connection's task reads 1 MiB in one turn, which costs 20 MiB if the frames hold
 /// 20 bytes each. With the library's default, 3 MiB here, that would close the connection and end all of its streams.
 const FRAME_BUDGET: usize = 32 << 20;
-/// Most bytes of one response head, as with HTTP/1.1.
+/// Maximum number of bytes in one response head, as with HTTP/1.1.
 const MAX_HEAD_BYTES: u32 = 256 * 1024;
-/// Most bytes of one request body that wait for the socket.
+/// Maximum number of bytes of one request body that wait for the socket.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// Time without a byte on any stream after which the peer is sent a PING.
 const SILENCE: Duration = Duration::from_secs(15);
@@ -60,7 +60,7 @@ struct Shared {
     /// The connection has ended.
     over: AtomicBool,
     /// A stream has reported that the connection has ended.
-    told: AtomicBool,
+    end_reported: AtomicBool,
     /// Bytes have arrived on a stream since the timer last looked.
     heard: AtomicBool,
     /// When the last stream ended. Locked only for a read or a write.
@@ -109,7 +109,7 @@ impl Connection {
             streams: AtomicUsize::new(0),
             retired,
             over: AtomicBool::new(false),
-            told: AtomicBool::new(false),
+            end_reported: AtomicBool::new(false),
             heard: AtomicBool::new(false),
             idle_since: Mutex::new(Instant::now()),
             socket: OnceLock::new(),
@@ -185,7 +185,7 @@ impl Place {
     /// Reports whether a stream's failure is its own, or the first one reported for the connection.
     pub(super) fn is_first_to_fail(&self) -> bool {
         let shared = &self.0.shared;
-        !shared.over.load(Ordering::Relaxed) || !shared.told.swap(true, Ordering::Relaxed)
+        !shared.over.load(Ordering::Relaxed) || !shared.end_reported.swap(true, Ordering::Relaxed)
     }
 
     /// Returns a handle that notes when bytes arrive.
@@ -218,22 +218,22 @@ async fn drive(
     shared: Arc<Shared>,
 ) {
     let mut timer = pin!(sleep(SILENCE));
-    let mut asked = false;
+    let mut awaits_pong = false;
     let ended = poll_fn(|cx| {
         if let Poll::Ready(over) = Pin::new(&mut connection).poll(cx) {
             return Poll::Ready(over.map_err(into_io));
         }
-        if asked && pings.poll_pong(cx).is_ready() {
-            asked = false;
+        if awaits_pong && pings.poll_pong(cx).is_ready() {
+            awaits_pong = false;
             timer.as_mut().reset(Instant::now() + SILENCE);
         }
         loop {
             ready!(timer.as_mut().poll(cx));
             let heard = shared.heard.swap(false, Ordering::Relaxed);
-            let pause = match (asked, heard) {
+            let pause = match (awaits_pong, heard) {
                 (true, false) => return Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
                 (false, false) => {
-                    asked = pings.send_ping(Ping::opaque()).is_ok();
+                    awaits_pong = pings.send_ping(Ping::opaque()).is_ok();
                     PING_TIMEOUT
                 }
                 (_, true) => SILENCE,

@@ -35,9 +35,9 @@ pub(super) use pool::Pool;
 use recv_buffer::{Incoming, Taken};
 use upload::Sending;
 
-/// Most bytes of one read.
+/// Maximum number of bytes in one read.
 const READ_BYTES: usize = 16 * 1024;
-/// Most bytes of one read of a body whose client takes nothing.
+/// Maximum number of bytes in one read of a body whose client takes nothing.
 const NARROW_READ_BYTES: usize = 4 * 1024;
 
 /// An HTTP/2 stream.
@@ -49,7 +49,7 @@ pub(super) struct Stream {
     empty: Option<RequestBody>,
     /// The body of a request that the upstream says it has not processed.
     unsent: Option<RequestBody>,
-    /// Most bytes of one read of the body.
+    /// Maximum number of bytes in one read of the body.
     most: usize,
     is_head: bool,
     place: Place,

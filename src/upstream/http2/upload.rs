@@ -90,11 +90,12 @@ impl Shared {
     }
 }
 
-/// Most bytes of a body that are kept in case the request must be sent on another connection: more than most prompts.
+/// Maximum number of bytes of a body that are kept in case the request must be sent on another connection: more than
+/// most prompts.
 const KEPT_BYTES: usize = 64 * 1024;
 
-/// Most bytes of a first piece that does not wait for the window to be known. It leaves in one write with the head, as
-/// most prompts can.
+/// Maximum number of bytes of a first piece that does not wait for the window to be known. It leaves in one write with
+/// the head, as most prompts can.
 const AHEAD_BYTES: usize = 16 * 1024;
 
 /// A request body: what was sent of it, and what was not.

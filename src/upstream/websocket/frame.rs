@@ -10,7 +10,7 @@ pub(super) const PONG: u8 = 10;
 
 /// The agent did what it was asked for.
 pub(super) const NORMAL: u16 = 1000;
-/// Whoever asked has left.
+/// The client that asked has left.
 pub(super) const GOING_AWAY: u16 = 1001;
 
 /// Appends a frame.

@@ -9,10 +9,10 @@
 //!                    close 1000 ──► the end of the body
 //! ```
 //!
-//! `upstream/converse.rs` takes these steps. A connection is opened for each request, and carries nothing else. Each message
-//! is one event, whose text is as the agent wrote it. A message is passed on as it arrives, so that only the pipeline ever
-//! holds a whole one. That is why the frames are read here and not by a library: those hand over whole messages, and keep
-//! buffers for each connection.
+//! `upstream/converse.rs` takes these steps. A connection is opened for each request, and carries nothing else. Each
+//! message is one event, whose text is as the agent wrote it. A message is passed on as it arrives, so that only the
+//! pipeline ever holds a whole one. That is why the frames are read here and not by a library: those hand over whole
+//! messages, and keep buffers for each connection.
 
 pub(super) mod conversation;
 mod frame;

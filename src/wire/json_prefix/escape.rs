@@ -6,7 +6,7 @@ pub(super) enum Escape {
     /// None is open.
     None,
     Backslash,
-    /// So many digits are missing of `code`. `is_low`: it must be the second half of a character.
+    /// This many digits of `code` are missing. `is_low`: it must be the second half of a character.
     Hex {
         left: u8,
         code: u16,

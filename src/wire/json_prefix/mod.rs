@@ -1,4 +1,5 @@
-//! Follows the text of a JSON object that arrives in pieces, and tells from what is no beginning of one.
+//! Follows the text of a JSON object that arrives in pieces, and notices when what has arrived cannot be the beginning
+//! of one.
 //!
 //! Each piece is the raw body of a JSON string, as in the streamed arguments of a tool call. The rules are those of
 //! RFC 8259, and as strict as the strictest client: a character beyond the basic plane is written as two escapes that
@@ -279,7 +280,7 @@ mod tests {
         quoted[1..quoted.len() - 1].to_owned()
     }
 
-    /// Reads a text in pieces of so many characters.
+    /// Reads a text in pieces of `cut` characters.
     fn read(text: &str, cut: usize) -> Option<ObjectPrefix> {
         let mut prefix = ObjectPrefix::default();
         let characters: Vec<char> = text.chars().collect();

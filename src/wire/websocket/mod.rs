@@ -29,7 +29,7 @@ pub struct Follower {
     messages: u64,
     /// The frame that has begun last is of a message.
     is_data: bool,
-    /// The last frame of a message was not its last one.
+    /// The newest frame of a message was not its final one, so a continuation must follow.
     goes_on: bool,
     /// The frames of messages so far, and their payload.
     progress: u64,
@@ -97,7 +97,7 @@ impl Follower {
         self.left == 0 && self.head.is_empty() && !self.is_lost()
     }
 
-    /// Reports whether nobody knows any more where frames end.
+    /// Reports whether it is no longer known where frames end.
     pub const fn is_lost(&self) -> bool {
         self.violation.is_some() && !self.refuses()
     }

@@ -71,7 +71,14 @@ impl AgUi {
         out.data(&[start, value, b"}"]);
     }
 
-    pub(super) fn told(&self, kind: &[u8], message: &[u8], rest: &[u8], out: &mut Out<'_>) {
+    /// Writes an event of the message with this id. `rest` follows the id.
+    pub(super) fn message_event(
+        &self,
+        kind: &[u8],
+        message: &[u8],
+        rest: &[u8],
+        out: &mut Out<'_>,
+    ) {
         out.data(&[
             b"{\"type\":\"",
             kind,

@@ -94,13 +94,18 @@ impl Writer for AgUi {
                 few::push(&mut self.open, (open.number, id.clone()));
                 match open.kind {
                     Kind::Answer => {
-                        self.told(b"TEXT_MESSAGE_START", &id, b",\"role\":\"assistant\"", out);
+                        self.message_event(
+                            b"TEXT_MESSAGE_START",
+                            &id,
+                            b",\"role\":\"assistant\"",
+                            out,
+                        );
                         self.last_message = id;
                     }
                     Kind::Reasoning => {
-                        self.told(b"REASONING_START", &id, b"", out);
+                        self.message_event(b"REASONING_START", &id, b"", out);
                         let role = b",\"role\":\"reasoning\"";
-                        self.told(b"REASONING_MESSAGE_START", &id, role, out);
+                        self.message_event(b"REASONING_MESSAGE_START", &id, role, out);
                     }
                 }
             }
@@ -128,7 +133,7 @@ impl Writer for AgUi {
                 self.open.retain(|(number, _)| *number != open.number);
                 match open.kind {
                     Kind::Answer => {
-                        self.told(b"TEXT_MESSAGE_END", &id, b"", out);
+                        self.message_event(b"TEXT_MESSAGE_END", &id, b"", out);
                         if !self.used.contains(&open.msg) {
                             if self.used.len() == MAX_USED {
                                 self.used.remove(0);
@@ -137,8 +142,8 @@ impl Writer for AgUi {
                         }
                     }
                     Kind::Reasoning => {
-                        self.told(b"REASONING_MESSAGE_END", &id, b"", out);
-                        self.told(b"REASONING_END", &id, b"", out);
+                        self.message_event(b"REASONING_MESSAGE_END", &id, b"", out);
+                        self.message_event(b"REASONING_END", &id, b"", out);
                     }
                 }
             }

@@ -33,11 +33,11 @@ use crate::upstream::socket::Io;
 use crate::upstream::sockets::Counted;
 use pings::{Due, Pings};
 
-/// Most bytes of one read.
+/// Maximum number of bytes in one read.
 const READ_BYTES: usize = 16 * 1024;
-/// Most bytes of one read of a conversation whose client takes nothing.
+/// Maximum number of bytes in one read of a conversation whose client takes nothing.
 const NARROW_READ_BYTES: usize = 4 * 1024;
-/// Most reads in one poll that bring nothing but control frames.
+/// Maximum number of reads in one poll that bring nothing but control frames.
 const READS_PER_POLL: usize = 4;
 /// Memory that the thread's buffer of events keeps. Messages of line breaks only need more for a moment.
 const KEPT_BYTES: usize = 64 * 1024;
@@ -87,7 +87,7 @@ pub(in crate::upstream) struct Conversation {
     /// The error of a write: the agent takes nothing more. What it has sent is still read.
     refused: Option<io::Error>,
     pings: Option<Pings>,
-    /// Most bytes of one read.
+    /// Maximum number of bytes in one read.
     most: usize,
     upstream: Arc<Upstream>,
     socket: Option<Counted>,
