@@ -165,8 +165,10 @@ fn in_mode(mode: &[u8], frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
         b"messages/complete" => complete(frame),
         b"messages/metadata" => Some(Event::bare(Class::Structure)),
         b"metadata" => Some(Event::bare(Class::Structure)),
-        b"values" => values(frame),
-        b"updates" | b"command" => other(Class::State),
+        // A node has ended: what the application repeats of the next one's text begins anew.
+        b"values" => values(frame).map(|event| event.with_texts_over(TextsOver::Perhaps)),
+        b"updates" => other(Class::State).map(|event| event.with_texts_over(TextsOver::Perhaps)),
+        b"command" => other(Class::State),
         b"checkpoints" | b"debug" | b"lifecycle" | b"tasks" => other(Class::State),
         // The application's own data.
         b"custom" => other(Class::Opaque).map(|event| event.on(Side::Application)),

@@ -334,3 +334,19 @@ fn names_and_places_that_leaked_do_not_any_more() {
     let lines = "event: custom\ndata: <think>SECRET\ndata: SECRET\n\n";
     assert_eq!(left(Dialect::LangGraph, lines), "");
 }
+
+#[test]
+fn what_the_next_node_repeats_begins_anew() {
+    let piece = |text: &str| format!("event: custom\ndata: {{\"token\":\"{text}\"}}\n\n");
+    for between in [
+        "event: updates\ndata: {\"tools\":{\"n\":1}}\n\n",
+        "event: values\ndata: {\"n\":1}\n\n",
+    ] {
+        let first = piece("A ") + &piece("B") + between;
+        let thought = piece("<thi") + &piece("nk>SECRET") + &piece(" SECRET</think>Rain");
+        let shown = left(Dialect::LangGraph, &[&*first, &thought].concat());
+        assert!(shown.starts_with(&first), "{shown}");
+        assert!(!shown.contains("SECRET"), "{shown}");
+        assert!(shown.ends_with(&piece("Rain")), "{shown}");
+    }
+}
