@@ -350,3 +350,25 @@ fn what_the_next_node_repeats_begins_anew() {
         assert!(shown.ends_with(&piece("Rain")), "{shown}");
     }
 }
+
+#[test]
+fn a_question_to_the_user_is_passed_on() {
+    let ask = |name: &str, value: &str| {
+        format!("data: {{\"type\":\"CUSTOM\",\"name\":\"{name}\",\"value\":\"{value}\"}}\n\n")
+    };
+    for value in [
+        r#"{\"question\":\"Send it?\",\"tool_call\":{\"name\":\"send\"}}"#,
+        r#"[{\"action\":\"send\",\"description\":\"Tool: send\\n\\nArgs: {}\"}]"#,
+    ] {
+        let event = ask("on_interrupt", value);
+        assert_eq!(left(Dialect::AgUi, &event), event);
+        assert_eq!(left(Dialect::AgUi, &ask("progress", value)), "");
+    }
+    for value in [
+        r#"{\"question\":\"<think>SECRET</think>Send it?\"}"#,
+        r#"{\"question\":\"\\u003cthought>SECRET\"}"#,
+        r#"{\"question\":\"Send it?\",\"reasoning\":\"SECRET\"}"#,
+    ] {
+        assert_eq!(left(Dialect::AgUi, &ask("on_interrupt", value)), "");
+    }
+}

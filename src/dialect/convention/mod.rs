@@ -327,7 +327,10 @@ impl<'a> Fields<'a> {
             key if beside::names_writer(key) => self.spoken_by(reader, key)?,
             key if TURNS.contains(&key) => {
                 let raw = reader.raw()?;
-                if !matches!(raw, b"null" | b"\"\"") {
+                // An id of digits counts events.
+                let is_digit = |byte: &u8| byte.is_ascii_digit() || *byte == b'"';
+                let counts = key == b"id" && raw.iter().all(is_digit);
+                if !counts && !matches!(raw, b"null" | b"\"\"") {
                     self.turn = self.turn.wrapping_add(text::key((key, raw)));
                 }
             }

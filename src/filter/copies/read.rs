@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::super::markers::Kind;
 use super::leaves::{Leaf, Leaves, key};
+use super::nested;
 use crate::dialect::{Classifier, Dialect, detect};
 use crate::event::{Class, Event, Side, Span};
 use crate::wire::json::{Cursor, Kind as Value};
@@ -153,6 +154,12 @@ impl Copies {
             if let Some(kind) = leaves.tells {
                 return Copy::Tells(kind);
             }
+            let is_plain = |(range, _): &(Range<usize>, &[u8])| {
+                nested::is_plain(data.get(range.clone()).unwrap_or_default())
+            };
+            if asks(dialect, data) && leaves.unread.iter().all(is_plain) {
+                leaves.unread.clear();
+            }
             if !leaves.unread.is_empty() {
                 return Copy::Unreadable;
             }
@@ -204,6 +211,22 @@ fn carried(data: &[u8], kind: &[u8], member: &[u8]) -> Option<Range<usize>> {
         }
     }
     found.filter(|_| is_kind)
+}
+
+/// Reports whether an event asks the user something: AG-UI's servers for LangGraph write the question as JSON in a string,
+/// and the graph waits for the answer.
+fn asks(dialect: Dialect, data: &[u8]) -> bool {
+    let mut cursor = Cursor::new(data);
+    let mut is_question = false;
+    let mut read = || {
+        cursor.enter_object()?;
+        while let Some(name) = cursor.next_key()? {
+            let word = cursor.string_or_skip()?.and_then(|range| data.get(range));
+            is_question |= name == b"name" && word == Some(b"on_interrupt");
+        }
+        Some(())
+    };
+    dialect == Dialect::AgUi && read().is_some() && is_question
 }
 
 /// Reports whether an event takes the place of an earlier one: a snapshot of an activity of AG-UI, or a data part of the
