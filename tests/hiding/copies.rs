@@ -372,3 +372,13 @@ fn a_question_to_the_user_is_passed_on() {
         assert_eq!(left(Dialect::AgUi, &ask("on_interrupt", value)), "");
     }
 }
+
+#[test]
+fn quotes_amid_a_thought_are_hidden_with_it() {
+    let piece = |text: &str| format!("event: custom\ndata: {{\"token\":\"{text}\"}}\n\n");
+    let stream = piece("<think>SECRET ") + &piece(r#"\"SECRET\""#) + &piece("</think>Rain");
+    let shown = left(Dialect::LangGraph, &stream);
+    assert_eq!(shown, piece("") + &piece("") + &piece("Rain"));
+    let prose = piece("He said ") + &piece(r#"\"Rain\""#);
+    assert_eq!(left(Dialect::LangGraph, &prose), prose);
+}
