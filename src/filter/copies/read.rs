@@ -154,14 +154,15 @@ impl Copies {
             if let Some(kind) = leaves.tells {
                 return Copy::Tells(kind);
             }
-            let is_plain = |(range, _): &(Range<usize>, &[u8])| {
-                nested::is_plain(data.get(range.clone()).unwrap_or_default())
-            };
-            if asks(dialect, data) && leaves.unread.iter().all(is_plain) {
-                leaves.unread.clear();
-            }
             if !leaves.unread.is_empty() {
-                return Copy::Unreadable;
+                let is_plain = |(range, _): &(Range<usize>, &[u8])| {
+                    nested::is_plain(data.get(range.clone()).unwrap_or_default())
+                };
+                let asks = asks(data, dialect.hide_facts().asks);
+                if !asks || !leaves.unread.iter().all(is_plain) {
+                    return Copy::Unreadable;
+                }
+                leaves.unread.clear();
             }
         }
         // Of an event of the application, the lane may be new with each event.
@@ -213,20 +214,19 @@ fn carried(data: &[u8], kind: &[u8], member: &[u8]) -> Option<Range<usize>> {
     found.filter(|_| is_kind)
 }
 
-/// Reports whether an event asks the user something: AG-UI's servers for LangGraph write the question as JSON in a string,
-/// and the graph waits for the answer.
-fn asks(dialect: Dialect, data: &[u8]) -> bool {
+/// Reports whether an event has this name, under which an agent asks the user something and waits for the answer.
+fn asks(data: &[u8], question: &[u8]) -> bool {
     let mut cursor = Cursor::new(data);
     let mut is_question = false;
     let mut read = || {
         cursor.enter_object()?;
         while let Some(name) = cursor.next_key()? {
             let word = cursor.string_or_skip()?.and_then(|range| data.get(range));
-            is_question |= name == b"name" && word == Some(b"on_interrupt");
+            is_question |= name == b"name" && word == Some(question);
         }
         Some(())
     };
-    dialect == Dialect::AgUi && read().is_some() && is_question
+    !question.is_empty() && read().is_some() && is_question
 }
 
 /// Reports whether an event takes the place of an earlier one: a snapshot of an activity of AG-UI, or a data part of the
