@@ -265,8 +265,8 @@ pub enum TextsOver {
     /// The text in the event's lane, after the event's own piece if it has one. Lane zero: some text, nobody says
     /// which; a tool's event in lane zero ends the only text of its stream, even inside a hidden span.
     InLane,
-    /// Perhaps the text in the event's lane before the event: it goes on if it has begun a hidden span, or if what came
-    /// last may become a mark.
+    /// Perhaps the text in the event's lane before the event, and those in the application's data: they go on if they have
+    /// begun a hidden span, or if what came last may become a mark.
     Perhaps,
     /// All texts before the event. One in the event's own lane goes on if it has begun a hidden span.
     All,

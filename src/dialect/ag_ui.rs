@@ -49,6 +49,8 @@ pub(super) const SPEC: DialectSpec = DialectSpec {
             kind: b"RAW",
             member: b"event",
         }),
+        // LangGraph's servers write it so.
+        asks: b"on_interrupt",
         ..HideFacts::CLOSES_TEXTS
     },
     gen_ai: GenAi::AGENT,

@@ -14,6 +14,7 @@ use super::request::RequestHead;
 use super::spec::{
     self, DialectSpec, ErrorContext, Failure, GenAi, HideFacts, PLAIN, Parser, ResumeIds, Sign,
 };
+use super::turn::Turn;
 use super::writers::Writers;
 use super::{Dialect, langserve, protocol, text};
 use crate::event::{Class, Content, Event, Keep, Side, Terminal, TextsOver};
@@ -93,6 +94,8 @@ struct State {
     objects: langserve::State,
     protocol: protocol::State,
     writers: Writers,
+    /// The step of the last chunk of a message without an id.
+    turn: Turn,
 }
 
 impl Parser for State {
@@ -107,6 +110,7 @@ impl Parser for State {
 
     fn note_repeated(&mut self, lane: u64) {
         self.writers.repeated(lane);
+        self.turn.goes_on();
     }
 }
 
@@ -115,7 +119,7 @@ impl State {
         let name = frame.name();
         let mode = name.split(|byte| *byte == b'|').next().unwrap_or_default();
         match mode {
-            b"messages" | b"messages-tuple" => messages(frame, seen, &mut self.writers),
+            b"messages" | b"messages-tuple" => messages(frame, seen, self),
             b"events" => self.objects.astream(frame, seen),
             _ => in_mode(mode, frame, seen),
         }
@@ -161,8 +165,10 @@ fn in_mode(mode: &[u8], frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
         b"messages/complete" => complete(frame),
         b"messages/metadata" => Some(Event::bare(Class::Structure)),
         b"metadata" => Some(Event::bare(Class::Structure)),
-        b"values" => values(frame),
-        b"updates" | b"command" => other(Class::State),
+        // A node has ended: what the application repeats of the next one's text begins anew.
+        b"values" => values(frame).map(|event| event.with_texts_over(TextsOver::Perhaps)),
+        b"updates" => other(Class::State).map(|event| event.with_texts_over(TextsOver::Perhaps)),
+        b"command" => other(Class::State),
         b"checkpoints" | b"debug" | b"lifecycle" | b"tasks" => other(Class::State),
         // The application's own data.
         b"custom" => other(Class::Opaque).map(|event| event.on(Side::Application)),
@@ -177,7 +183,8 @@ fn in_mode(mode: &[u8], frame: &Frame<'_>, seen: &mut Seen) -> Option<Event> {
 }
 
 /// Classifies `[message, metadata]`.
-fn messages(frame: &Frame<'_>, seen: &mut Seen, writers: &mut Writers) -> Option<Event> {
+fn messages(frame: &Frame<'_>, seen: &mut Seen, state: &mut State) -> Option<Event> {
+    let writers = &mut state.writers;
     let (mut message, metadata) = message(frame.data())?;
     let is_nameless = message.id.is_empty();
     if is_nameless {
@@ -188,7 +195,12 @@ fn messages(frame: &Frame<'_>, seen: &mut Seen, writers: &mut Writers) -> Option
         b"AIMessageChunk" => {
             let envelope = metadata.key(seen);
             if is_nameless {
-                return Some(message.delta(frame, seen, envelope, Keep::Last));
+                let event = message.delta(frame, seen, envelope, Keep::Last);
+                return Some(if state.turn.begins(metadata.step()) {
+                    event.with_texts_over(TextsOver::Perhaps)
+                } else {
+                    event
+                });
             }
             let text = writers.text(message.id, || metadata.node());
             let event = message

@@ -370,6 +370,20 @@ impl<'a> Metadata<'a> {
         beside
     }
 
+    /// Returns a hash of the step of the graph, zero if it is not known.
+    pub(super) fn step(self) -> u64 {
+        let mut step = 0;
+        // The rest has been read, and is well formed.
+        let _ = Reader::new(self.0).object(|reader, key| {
+            if key != b"langgraph_step" {
+                return reader.skip();
+            }
+            step = text::key(reader.raw()?);
+            None
+        });
+        step
+    }
+
     /// Returns where in the graph the message was written: the place or the node, empty if neither is known.
     pub(super) fn node(self) -> &'a [u8] {
         let (mut place, mut node): (&[u8], &[u8]) = (b"", b"");

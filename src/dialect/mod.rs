@@ -41,6 +41,7 @@ mod spec;
 mod strands;
 mod text;
 mod tgi;
+mod turn;
 mod vercel_ui;
 mod vercel_v4;
 mod writers;
@@ -55,7 +56,7 @@ pub use request::{KEYS, Members, RequestHead};
 pub use spec::{BlockIndex, Carries, ErrorContext, GenAi, HideFacts, ResumeIds};
 use spec::{DialectSpec, Failure, Parser, StandIn};
 
-use crate::event::{Class, Event};
+use crate::event::{Class, Event, TextsOver};
 use crate::wire::{Frame, Framing};
 
 /// Defines [`Dialect`] from the list of variants and their files.
@@ -378,8 +379,10 @@ impl Classifier {
             self.parser.note_repeated(self.repeat.meaning().lane);
         }
         let event = parsed.insert(self.read(frame));
-        if event.class == Class::Structure && event.text.is_some() {
-            // A text begins, and pieces without an id go on with it.
+        let begins_text = event.class == Class::Structure && event.text.is_some();
+        if begins_text || event.texts_over != TextsOver::None || event.terminal.is_some() {
+            // A text begins, and pieces without an id go on with it; or one is over, and the parser must see where the
+            // next one begins.
             self.repeat.forget();
         }
         self.repeat.learn(frame, event);

@@ -142,6 +142,9 @@ pub struct HideFacts {
     pub beside: &'static [&'static [u8]],
     /// Whether content may be flagged as a thought, and still have the marks of one.
     pub flags_thoughts: bool,
+    /// The `name` of the application's event that asks the user something and may hold JSON in a string; empty if none is
+    /// known.
+    pub asks: &'static [u8],
 }
 
 impl HideFacts {
@@ -155,6 +158,7 @@ impl HideFacts {
         wraps: &[],
         beside: &[],
         flags_thoughts: false,
+        asks: b"",
     };
     /// Each text is closed by an event of its own.
     pub(super) const CLOSES_TEXTS: Self = Self {

@@ -5,7 +5,9 @@
 pub(super) enum Label {
     /// `Final Answer:`
     FinalAnswer,
-    /// `Thought:`, `Question:`
+    /// `Question:`
+    Question,
+    /// `Thought:`
     Thought,
     /// `Action:`, `Action Input:`, `Observation:`
     Tool,
@@ -24,7 +26,7 @@ const LABELS: [(&[u8], Label); 6] = [
     (b"Final Answer", Label::FinalAnswer),
     (b"Action Input", Label::Tool),
     (b"Observation", Label::Tool),
-    (b"Question", Label::Thought),
+    (b"Question", Label::Question),
     (b"Thought", Label::Thought),
     (b"Action", Label::Tool),
 ];
@@ -86,6 +88,7 @@ mod tests {
     fn labels_are_told_from_prose() {
         let table = [
             ("Thought:", Look::Is(Label::Thought)),
+            ("Question 2:", Look::Is(Label::Question)),
             ("**Action:", Look::Is(Label::Tool)),
             ("**Action**:", Look::Is(Label::Tool)),
             ("Action 1:", Look::Is(Label::Tool)),

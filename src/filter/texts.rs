@@ -147,6 +147,7 @@ impl Filter {
             self.begin_data_anew(true);
         }
         if event.texts_over == TextsOver::Perhaps {
+            self.begin_data_anew(false);
             let scanned = self
                 .texts
                 .iter_mut()

@@ -334,3 +334,51 @@ fn names_and_places_that_leaked_do_not_any_more() {
     let lines = "event: custom\ndata: <think>SECRET\ndata: SECRET\n\n";
     assert_eq!(left(Dialect::LangGraph, lines), "");
 }
+
+#[test]
+fn what_the_next_node_repeats_begins_anew() {
+    let piece = |text: &str| format!("event: custom\ndata: {{\"token\":\"{text}\"}}\n\n");
+    for between in [
+        "event: updates\ndata: {\"tools\":{\"n\":1}}\n\n",
+        "event: values\ndata: {\"n\":1}\n\n",
+    ] {
+        let first = piece("A ") + &piece("B") + between;
+        let thought = piece("<thi") + &piece("nk>SECRET") + &piece(" SECRET</think>Rain");
+        let shown = left(Dialect::LangGraph, &[&*first, &thought].concat());
+        assert!(shown.starts_with(&first), "{shown}");
+        assert!(!shown.contains("SECRET"), "{shown}");
+        assert!(shown.ends_with(&piece("Rain")), "{shown}");
+    }
+}
+
+#[test]
+fn a_question_to_the_user_is_passed_on() {
+    let ask = |name: &str, value: &str| {
+        format!("data: {{\"type\":\"CUSTOM\",\"name\":\"{name}\",\"value\":\"{value}\"}}\n\n")
+    };
+    for value in [
+        r#"{\"question\":\"Send it?\",\"tool_call\":{\"name\":\"send\"}}"#,
+        r#"[{\"action\":\"send\",\"description\":\"Tool: send\\n\\nArgs: {}\"}]"#,
+    ] {
+        let event = ask("on_interrupt", value);
+        assert_eq!(left(Dialect::AgUi, &event), event);
+        assert_eq!(left(Dialect::AgUi, &ask("progress", value)), "");
+    }
+    for value in [
+        r#"{\"question\":\"<think>SECRET</think>Send it?\"}"#,
+        r#"{\"question\":\"\\u003cthought>SECRET\"}"#,
+        r#"{\"question\":\"Send it?\",\"reasoning\":\"SECRET\"}"#,
+    ] {
+        assert_eq!(left(Dialect::AgUi, &ask("on_interrupt", value)), "");
+    }
+}
+
+#[test]
+fn quotes_amid_a_thought_are_hidden_with_it() {
+    let piece = |text: &str| format!("event: custom\ndata: {{\"token\":\"{text}\"}}\n\n");
+    let stream = piece("<think>SECRET ") + &piece(r#"\"SECRET\""#) + &piece("</think>Rain");
+    let shown = left(Dialect::LangGraph, &stream);
+    assert_eq!(shown, piece("") + &piece("") + &piece("Rain"));
+    let prose = piece("He said ") + &piece(r#"\"Rain\""#);
+    assert_eq!(left(Dialect::LangGraph, &prose), prose);
+}

@@ -3,6 +3,7 @@
 //! The word is the SSE event name, or the member `type`, `event` or `kind`. Case and punctuation do
 //! not matter.
 
+mod meaning;
 mod writers;
 
 use std::ops::Range;
@@ -14,9 +15,11 @@ use super::object::Object;
 use super::reader::Reader;
 use super::spec::{self, DialectSpec, ErrorContext, Failure, PLAIN, Parser, ResumeIds, Sign};
 use super::text;
+use super::turn::Turn;
 use crate::event::{Class, Content, Event, Keep, Side, Terminal, TextsOver, Usage};
 use crate::wire::json::{self, Kind};
 use crate::wire::{Frame, Framing};
+use meaning::{Meaning, meaning};
 use writers::Writers;
 
 pub(super) const SPEC: DialectSpec = DialectSpec {
@@ -88,22 +91,35 @@ struct State {
     text: Option<&'static str>,
     /// Hashes of the names of the members by which tokens say whose text they are.
     writers: Vec<u64>,
+    /// In which step or message the last token was.
+    turn: Turn,
 }
 
 impl Parser for State {
     fn classify(&mut self, frame: &Frame<'_>, _: &mut Seen) -> Option<Event> {
-        let (event, place, writers) = classify(frame)?;
+        let Read {
+            event,
+            place,
+            writers,
+            turn,
+        } = classify(frame)?;
         self.typed |= frame.data().starts_with(b"{");
         self.text = self.text.or(place);
         let is_token = event.class == Class::Token || event.content == Content::Token;
         if is_token && !writers.have_names(&self.writers) {
             self.writers = writers.names().collect();
         }
+        let begins = is_token && self.turn.begins(turn);
         Some(match event.texts_over {
+            TextsOver::None if begins => event.with_texts_over(TextsOver::Perhaps),
             TextsOver::None => event,
             // Unless it says all that tokens say, nobody says whose text it is.
             _ => event.in_lane(writers.lane_of(&self.writers, event.class)),
         })
+    }
+
+    fn note_repeated(&mut self, _: u64) {
+        self.turn.goes_on();
     }
 
     /// The conventions have no rule for the end of a stream.
@@ -120,8 +136,18 @@ impl Parser for State {
     }
 }
 
-/// Returns the meaning of a frame, the member that carries its text, and whose text it says that it is.
-fn classify(frame: &Frame<'_>) -> Option<(Event, Option<&'static str>, Writers)> {
+/// What a frame says.
+struct Read {
+    event: Event,
+    /// The member that carries its text.
+    place: Option<&'static str>,
+    /// Whose text it says that it is.
+    writers: Writers,
+    /// A hash of the step or message that it names by a number or an id; zero if it names none.
+    turn: u64,
+}
+
+fn classify(frame: &Frame<'_>) -> Option<Read> {
     let data = frame.data();
     let name = match frame.name() {
         b"message" | b"data" => b"",
@@ -129,7 +155,12 @@ fn classify(frame: &Frame<'_>) -> Option<(Event, Option<&'static str>, Writers)>
     };
     if name.is_empty() && data.starts_with(b"[DONE]") {
         let done = Event::bare(Class::Done).ending(Terminal::Done);
-        return Some((done, None, Writers::default()));
+        return Some(Read {
+            event: done,
+            place: None,
+            writers: Writers::default(),
+            turn: 0,
+        });
     }
     let fields = match Fields::read(data) {
         Some(fields) => fields,
@@ -145,8 +176,13 @@ fn classify(frame: &Frame<'_>) -> Option<(Event, Option<&'static str>, Writers)>
         None => return None,
     };
     let place = fields.place().filter(|_| meaning == Meaning::Token);
-    let writers = fields.writers;
-    Some((event(frame, meaning, fields), place, writers))
+    let (writers, turn) = (fields.writers, fields.turn);
+    Some(Read {
+        event: event(frame, meaning, fields),
+        place,
+        writers,
+        turn,
+    })
 }
 
 fn event(frame: &Frame<'_>, meaning: Meaning, fields: Fields<'_>) -> Event {
@@ -203,71 +239,6 @@ fn delta(frame: &Frame<'_>, class: Class, content: Content, fields: Fields<'_>) 
     text::needed(text::joining(event, Keep::First, key), fields.need)
 }
 
-/// The meaning of a word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Meaning {
-    Done,
-    Error,
-    Heartbeat,
-    /// The user is asked something.
-    Interrupt,
-    Reasoning,
-    State,
-    Status,
-    /// There is a step, a node or an agent, or it begins.
-    Step,
-    /// A step, a node or an agent ends.
-    StepEnd,
-    Token,
-    Tool,
-    Usage,
-    /// The whole answer.
-    Whole,
-}
-
-/// Every known word is shorter.
-const MAX_WORD_BYTES: usize = 24;
-
-fn meaning(word: &[u8]) -> Option<Meaning> {
-    let mut buffer = [0_u8; MAX_WORD_BYTES];
-    let normal = buffer.get_mut(..word.len())?;
-    for (to, from) in normal.iter_mut().zip(word) {
-        *to = match from {
-            b'-' | b'.' => b'_',
-            byte => byte.to_ascii_lowercase(),
-        };
-    }
-    Some(match &*normal {
-        b"token" | b"text" | b"delta" | b"chunk" | b"content" | b"text_delta"
-        | b"message_chunk" | b"answer_delta" | b"llm_token" | b"stream" => Meaning::Token,
-        b"reasoning" | b"thinking" | b"thought" | b"reasoning_delta" | b"thinking_delta" => {
-            Meaning::Reasoning
-        }
-        b"tool" | b"tool_call" | b"tool_start" | b"tool_use" | b"tool_args" | b"tool_end"
-        | b"tool_result" | b"tool_output" | b"tool_error" | b"tool_complete" | b"action"
-        | b"observation" | b"function_call" => Meaning::Tool,
-        b"node" | b"node_start" | b"step" | b"step_started" | b"agent_start" | b"start" => {
-            Meaning::Step
-        }
-        b"node_end" | b"step_completed" | b"agent_end" => Meaning::StepEnd,
-        b"status" | b"progress" | b"info" | b"metadata" | b"run_id" => Meaning::Status,
-        b"state" | b"values" | b"update" | b"updates" => Meaning::State,
-        b"interrupt" | b"approval" | b"approval_required" | b"human_input" | b"input_required" => {
-            Meaning::Interrupt
-        }
-        b"message" | b"response" | b"answer" | b"final_answer" | b"output" | b"result" => {
-            Meaning::Whole
-        }
-        b"usage" => Meaning::Usage,
-        b"done" | b"end" | b"finish" | b"final" | b"complete" | b"completed" | b"stop" => {
-            Meaning::Done
-        }
-        b"error" | b"exception" | b"failed" | b"fail" => Meaning::Error,
-        b"ping" | b"heartbeat" | b"keepalive" | b"keep_alive" => Meaning::Heartbeat,
-        _ => return None,
-    })
-}
-
 /// The members that determine the meaning of an event.
 #[derive(Debug, Default)]
 struct Fields<'a> {
@@ -282,6 +253,8 @@ struct Fields<'a> {
     has_state: bool,
     has_status: bool,
     writers: Writers,
+    /// A hash of the members in [`TURNS`].
+    turn: u64,
     /// Token counts in an object of their own.
     nested_usage: Option<Usage>,
     /// Token counts beside the other members.
@@ -294,6 +267,16 @@ struct Fields<'a> {
 /// with the text in one of its members.
 const PLACES: [&[u8]; 8] = [
     b"content", b"text", b"delta", b"token", b"data", b"chunk", b"message", b"value",
+];
+/// Members that are the same in all pieces of a text, unless they count its events.
+const TURNS: [&[u8]; 7] = [
+    b"id",
+    b"iteration",
+    b"round",
+    b"step",
+    b"step_id",
+    b"turn",
+    b"turn_id",
 ];
 const PLACES_IN_DATA: [&[u8]; 4] = [b"content", b"text", b"token", b"chunk"];
 /// The distance between the ranks of two places, which leaves room for the members of `data`.
@@ -342,6 +325,15 @@ impl<'a> Fields<'a> {
                 self.spoken_by(reader, key)?;
             }
             key if beside::names_writer(key) => self.spoken_by(reader, key)?,
+            key if TURNS.contains(&key) => {
+                let raw = reader.raw()?;
+                // An id of digits counts events.
+                let is_digit = |byte: &u8| byte.is_ascii_digit() || *byte == b'"';
+                let counts = key == b"id" && raw.iter().all(is_digit);
+                if !counts && !matches!(raw, b"null" | b"\"\"") {
+                    self.turn = self.turn.wrapping_add(text::key((key, raw)));
+                }
+            }
             b"state" => {
                 self.has_state = true;
                 reader.skip()?;

@@ -14,7 +14,8 @@ use super::spec::{
     chat_or_completion,
 };
 use super::text;
-use crate::event::{Class, Content, Event, Keep, Terminal};
+use super::turn::Turn;
+use crate::event::{Class, Content, Event, Keep, Terminal, TextsOver};
 use crate::wire::json::Kind;
 use crate::wire::{Frame, Framing};
 use chunk::{Chunk, Field, bit};
@@ -78,6 +79,8 @@ struct State {
     finished: u64,
     /// A hash of the id of the completion. Zero if it has none, or if each of its chunks has an id of its own.
     completion: u64,
+    /// The completion of the last role.
+    turn: Turn,
 }
 
 impl Parser for State {
@@ -96,6 +99,12 @@ impl Parser for State {
         // The chunk with the counts may repeat the role, under any id.
         let may_open = self.finished != 0 && finished == 0 && chunk.role && chunk.usage.is_none();
         let mut event = self.event(frame, &chunk, seen);
+        if !chunk.role {
+            self.turn.goes_on();
+        } else if finished == 0 && chunk.usage.is_none() && self.turn.begins(completion(data)) {
+            // An agent may leave out why the model stopped before it called a tool.
+            event.texts_over = TextsOver::Perhaps;
+        }
         if may_open && self.opens_another(data) {
             (self.begun, self.finished) = (begun, 0);
             event.terminal = Some(Terminal::Reopens);
@@ -104,6 +113,10 @@ impl Parser for State {
             event.terminal = self.end(begun, finished);
         }
         Some(event)
+    }
+
+    fn note_repeated(&mut self, _: u64) {
+        self.turn.goes_on();
     }
 }
 
@@ -157,7 +170,7 @@ impl State {
         let opens = chunk.role && self.is_first_role(chunk.choice);
         let class = if chunk.strange || !(chunk.has_choices || chunk.usage.is_some()) {
             Class::Opaque
-        } else if chunk.tool {
+        } else if chunk.tool || chunk.result {
             Class::Tool
         } else if chunk.finish {
             Class::Finish
@@ -175,6 +188,7 @@ impl State {
         };
         let content = match (class, chunk.content) {
             (Class::Opaque, Content::None) => Content::Other,
+            (Class::Tool, _) if chunk.result => Content::Tool,
             (_, content) => content,
         };
         let event = Event {

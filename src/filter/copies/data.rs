@@ -199,11 +199,19 @@ impl Filter {
             let mut hidden = Vec::new();
             for piece in pieces {
                 let raw = data.get(piece.clone()).unwrap_or_default();
+                let was_hidden = scanned.scanner.is_hidden();
                 let visible = scan_piece(&mut scanned, &rules.marks, raw);
                 add(&mut self.hidden.characters, visible.hidden);
                 is_hidden |= visible.hidden != [0, 0];
                 if let Some(visible) = visible.text {
-                    changes.push((piece.clone(), visible));
+                    // Quotes around a piece amid a thought are part of the thought.
+                    let is_amid = was_hidden && visible.is_empty() && scanned.scanner.is_hidden();
+                    let place = if is_amid {
+                        with_quotes(data, piece)
+                    } else {
+                        piece.clone()
+                    };
+                    changes.push((place, visible));
                     hidden.extend_from_slice(raw);
                 }
             }
@@ -351,6 +359,17 @@ fn scan_piece(scanned: &mut ScannedText, marks: &Marks, raw: &[u8]) -> Left {
 
 /// The bytes of an escaped quote.
 const QUOTE: usize = 2;
+
+/// Returns the place of a piece with the escaped quotes around it, if it has some.
+fn with_quotes(data: &[u8], piece: &Range<usize>) -> Range<usize> {
+    let place = piece.start.saturating_sub(QUOTE)..piece.end.saturating_add(QUOTE);
+    let quoted = data.get(place.clone()).unwrap_or_default();
+    if quoted.starts_with(b"\\\"") && quoted.ends_with(b"\\\"") {
+        place
+    } else {
+        piece.clone()
+    }
+}
 
 /// Returns both lists of edits as one, in order. Where two meet, that of the first list counts.
 fn joined(first: Vec<Edit>, second: Vec<Edit>) -> Vec<Edit> {

@@ -7,11 +7,34 @@ const BLANKS: [&[u8]; 3] = [b"\\n", b"\\r", b"\\t"];
 /// What a Python value written as text begins with.
 const PYTHON: [&[u8]; 4] = [b"{'", b"['", b"[{'", b"('"];
 
+/// What JSON within a string may have in it if it says a thought or a call of the model, in small letters.
+const DOUBTFUL: [&[u8]; 11] = [
+    b"<",
+    b"u003c",
+    b"\xe2\x97\x81",
+    b"u25c1",
+    b"[tool_calls",
+    b"[unused",
+    b"think",
+    b"thought",
+    b"reasoning",
+    b"action:",
+    b"observation:",
+];
+
+/// Reports whether JSON within a string has nothing in it that may be a thought or a call of the model.
+pub(super) fn is_plain(text: &[u8]) -> bool {
+    let text = text.to_ascii_lowercase();
+    !(DOUBTFUL.iter()).any(|word| memchr::memmem::find(&text, word).is_some())
+}
+
 /// Reports whether the raw body of a JSON string is a whole JSON value or Python value again, or lines of such values
 /// or of SSE.
 pub(super) fn holds_json(text: &[u8]) -> bool {
     let text = trimmed(text);
-    if text.starts_with(b"data:") || text.starts_with(b"event:") || is_value(text) {
+    // The name of an event alone says nothing.
+    let is_named = text.starts_with(b"event:") && memchr::memmem::find(text, b"\\n").is_some();
+    if text.starts_with(b"data:") || is_named || is_value(text) {
         return true;
     }
     let mut rest = text;
@@ -101,6 +124,8 @@ mod tests {
             (r"{'token': 'x'}", true),
             (r"['x', 'y']", true),
             ("data: x", true),
+            (r"event: token\ndata: x\n\n", true),
+            ("event: a concert", false),
             ("a < b", false),
             ("[1] and [2]", false),
             ("(see above)", false),

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::super::markers::Kind;
 use super::leaves::{Leaf, Leaves, key};
+use super::nested;
 use crate::dialect::{Classifier, Dialect, detect};
 use crate::event::{Class, Event, Side, Span};
 use crate::wire::json::{Cursor, Kind as Value};
@@ -154,7 +155,14 @@ impl Copies {
                 return Copy::Tells(kind);
             }
             if !leaves.unread.is_empty() {
-                return Copy::Unreadable;
+                let is_plain = |(range, _): &(Range<usize>, &[u8])| {
+                    nested::is_plain(data.get(range.clone()).unwrap_or_default())
+                };
+                let asks = asks(data, dialect.hide_facts().asks);
+                if !asks || !leaves.unread.iter().all(is_plain) {
+                    return Copy::Unreadable;
+                }
+                leaves.unread.clear();
             }
         }
         // Of an event of the application, the lane may be new with each event.
@@ -204,6 +212,21 @@ fn carried(data: &[u8], kind: &[u8], member: &[u8]) -> Option<Range<usize>> {
         }
     }
     found.filter(|_| is_kind)
+}
+
+/// Reports whether an event has this name, under which an agent asks the user something and waits for the answer.
+fn asks(data: &[u8], question: &[u8]) -> bool {
+    let mut cursor = Cursor::new(data);
+    let mut is_question = false;
+    let mut read = || {
+        cursor.enter_object()?;
+        while let Some(name) = cursor.next_key()? {
+            let word = cursor.string_or_skip()?.and_then(|range| data.get(range));
+            is_question |= name == b"name" && word == Some(question);
+        }
+        Some(())
+    };
+    !question.is_empty() && read().is_some() && is_question
 }
 
 /// Reports whether an event takes the place of an earlier one: a snapshot of an activity of AG-UI, or a data part of the

@@ -1,6 +1,7 @@
 //! Looks at the held characters: whether they are a marker, may become one, or are neither.
 
 use super::compare::{Match, compare, compare_close, compare_open};
+use super::marks::React;
 use super::{Closers, ENDS, HEADERS, MESSAGE, Marks, Scanner, State};
 use crate::filter::markers::{Kind, Pair, Place};
 use crate::filter::react_text::{self, Label};
@@ -26,6 +27,10 @@ impl Scanner {
         let mut found = Found::Nothing;
         if self.labels != Some(false) && self.line_start && !self.code.is_fenced() {
             match react_text::label(&self.meaning) {
+                // An answer may begin with it. The question that an agent repeats is no thought.
+                react_text::Look::Is(Label::Question) if marks.react == React::IfFirst => {
+                    return Found::Verbatim;
+                }
                 react_text::Look::Is(label) => return Self::labelled(marks, label),
                 react_text::Look::MayBe => found = Found::Perhaps,
                 react_text::Look::No => {}
@@ -160,7 +165,7 @@ impl Scanner {
     fn labelled(marks: &Marks, label: Label) -> Found {
         let kind = match label {
             Label::FinalAnswer => return Found::Label(State::Visible),
-            Label::Thought => Kind::Reasoning,
+            Label::Question | Label::Thought => Kind::Reasoning,
             Label::Tool => Kind::Tool,
         };
         if marks.hides(kind) {

@@ -31,6 +31,13 @@ pub(super) fn streams() -> Vec<(Dialect, &'static str, String)> {
         ("step", convention("step", ",\"name\":\"x\"")),
         ("node", convention("node_start", ",\"node\":\"x\"")),
         ("agent", convention("agent_start", ",\"agent\":\"x\"")),
+        (
+            "tool with an end",
+            convention("tool_finished", ",\"name\":\"x\""),
+        ),
+        ("handoff", convention("handoff", ",\"to\":\"x\"")),
+        ("message", convention("message_start", "")),
+        ("turn", convention("turn_end", "")),
     ] {
         let stream = [start.clone(), between, thoughts(&plain)].concat();
         all.push((Dialect::Convention, name, stream));
@@ -59,6 +66,50 @@ pub(super) fn streams() -> Vec<(Dialect, &'static str, String)> {
         ]
         .concat(),
     ));
+    let of = |more: &'static str| move |piece: &str| token(more, piece);
+    for (name, one, other) in [
+        ("another step", ",\"step\":1", ",\"step\":2"),
+        ("another turn", ",\"turn\":1", ",\"turn\":2"),
+        ("another id", ",\"id\":\"a\"", ",\"id\":\"b\""),
+    ] {
+        let pieces = ["A ", "< ", "B"].map(of(one));
+        all.push((
+            Dialect::Convention,
+            name,
+            [pieces.concat(), thoughts(&of(other))].concat(),
+        ));
+    }
+    let chat = |id: &'static str| {
+        move |members: &str| {
+            format!(
+                "data: {{\"id\":\"{id}\",\"choices\":[{{\"index\":0,\"delta\":{{{members}}}}}]}}\n\n"
+            )
+        }
+    };
+    let role = "\"role\":\"assistant\",\"content\":\"\"";
+    let piece_of =
+        |id: &'static str| move |piece: &str| chat(id)(&format!("\"content\":\"{piece}\""));
+    all.push((
+        Dialect::OpenAiChat,
+        "another completion without a finish reason",
+        [
+            chat("a")(role),
+            piece_of("a")("A < B"),
+            chat("b")(role),
+            thoughts(&piece_of("b")),
+        ]
+        .concat(),
+    ));
+    all.push((
+        Dialect::OpenAiChat,
+        "the result of a tool",
+        [
+            piece_of("a")("A < B"),
+            chat("a")("\"role\":\"tool\",\"tool_call_id\":\"c\",\"content\":\"x\""),
+            thoughts(&piece_of("a")),
+        ]
+        .concat(),
+    ));
     let partial = |author: &'static str| move |piece: &str| adk(author, true, &words(piece));
     let call = "{\"functionCall\":{\"name\":\"x\",\"args\":{}}}";
     all.push((
@@ -79,6 +130,17 @@ pub(super) fn streams() -> Vec<(Dialect, &'static str, String)> {
             adk("a", false, &words("A < B"))
                 .replace("\"invocationId\"", "\"x\":1,\"invocationId\""),
             thoughts(&partial("a")),
+        ]
+        .concat(),
+    ));
+    all.push((
+        Dialect::Adk,
+        "after a whole event that is like the partial ones",
+        [
+            partial("a")("A < B"),
+            adk("a", false, &words("A < B")),
+            thoughts(&partial("a")),
+            adk("a", false, &words("<think>SECRET</think>Rain.")),
         ]
         .concat(),
     ));
@@ -135,6 +197,19 @@ pub(super) fn streams() -> Vec<(Dialect, &'static str, String)> {
         Dialect::LangGraph,
         "another message",
         [graph("\"a\"", "n")("A < B"), thoughts(&graph("\"b\"", "n"))].concat(),
+    ));
+    let in_step = |step: &'static str| {
+        move |piece: &str| {
+            graph("null", "n")(piece).replace(
+                "\"langgraph_node\"",
+                &format!("\"langgraph_step\":{step},\"langgraph_node\""),
+            )
+        }
+    };
+    all.push((
+        Dialect::LangGraph,
+        "another step, no ids",
+        [in_step("1")("A < B"), thoughts(&in_step("2"))].concat(),
     ));
     all.push((
         Dialect::LangGraph,

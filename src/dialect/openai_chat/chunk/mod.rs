@@ -80,6 +80,8 @@ pub(super) struct Chunk {
     thinks: bool,
     pub(super) content: Content,
     pub(super) role: bool,
+    /// Whether the text is the result of a tool, which an agent ran itself.
+    pub(super) result: bool,
     pub(super) tool: bool,
     /// The number of tool calls in all choices.
     pub(super) calls: usize,
@@ -175,6 +177,7 @@ impl Chunk {
             b"role" => {
                 let raw = reader.raw()?;
                 self.role |= reader::says_something(raw);
+                self.result |= raw == b"\"tool\"";
                 self.beside.same(key, raw);
             }
             b"content" => self.text(reader, Field::Content, Content::Token)?,

@@ -183,7 +183,14 @@ fn react_is_hidden_up_to_the_answer() {
         ("**Thought:** hm\n**Final Answer:** Rain", "Rain"),
         ("Rain.\nAction: none", "Rain.\nAction: none"),
         ("Action plan\nThought: none", "Action plan\nThought: none"),
-        ("Question: q\nThought: t\nFinal Answer:Rain", "Rain"),
+        (
+            "Question: q\nThought: t\nFinal Answer:Rain",
+            "Question: q\nRain",
+        ),
+        (
+            "Question: Rain?\nAnswer: no.\n\n**Question 2:** Snow?",
+            "Question: Rain?\nAnswer: no.\n\n**Question 2:** Snow?",
+        ),
     ];
     let marks = all();
     for (text, expected) in table {
@@ -199,5 +206,9 @@ fn react_is_hidden_up_to_the_answer() {
     assert_eq!(
         visible(&always, "Rain.\nAction: wx\nFinal Answer: ok", 1),
         "Rain.\nok"
+    );
+    assert_eq!(
+        visible(&always, "Question: q\nThought: t\nFinal Answer:Rain", 1),
+        "Rain"
     );
 }

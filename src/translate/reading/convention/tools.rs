@@ -55,7 +55,10 @@ impl Convention {
             ) || fields.first(&["output", "result", "observation"]).is_some()
         };
         match kind {
-            b"observation" | b"tool_output" | b"tool_result" => self.result(fields, true, parts),
+            b"function_response" | b"function_result" | b"observation" | b"tool_call_result"
+            | b"tool_output" | b"tool_response" | b"tool_result" | b"tool_results" => {
+                self.result(fields, true, parts);
+            }
             b"tool_error" => self.result(fields, false, parts),
             b"tool_args" => {
                 let Some(value) = fields.first(&INPUTS).or_else(|| fields.first(&TEXTS)) else {
@@ -87,7 +90,13 @@ impl Convention {
                     text: text.into(),
                 });
             }
-            b"tool_complete" | b"tool_end" => {
+            b"tool_call_completed"
+            | b"tool_call_end"
+            | b"tool_complete"
+            | b"tool_completed"
+            | b"tool_done"
+            | b"tool_end"
+            | b"tool_finished" => {
                 if fields.first(&RESULTS).is_some() {
                     self.result(fields, true, parts);
                 } else {
