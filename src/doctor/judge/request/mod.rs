@@ -324,6 +324,10 @@ fn failed(seen: &Observation, before: Option<&Observation>, judged: &mut Judged)
             Id::Cut,
             format!("the stream ended {lasted} after the request, {lacks}"),
         ),
+        Ending::Open if silent > SILENT => judged.not_examined.push(format!(
+            "the end: the stream ended after {} of silence, and no event says that it is complete: give the URL before to compare",
+            span(silent)
+        )),
         Ending::Open | Ending::Said => {}
     }
 }

@@ -200,7 +200,16 @@ fn a_stream_that_looks_complete_and_lacks_its_last_event_was_cut() {
     silent.ended = 7_900 * MS;
     assert_eq!(ids(silent.clone(), Some(&complete)), [Id::IdleCut]);
     // Nothing says that there was more.
-    assert_eq!(ids(silent, Some(&flowing())), []);
+    assert_eq!(ids(silent.clone(), Some(&flowing())), []);
+    let seen = Requested {
+        main: silent,
+        second: None,
+    };
+    let notes = judge(&seen, None).not_examined;
+    let is_noted = notes
+        .iter()
+        .any(|why| why.contains("after 5.0 s of silence"));
+    assert!(is_noted, "{notes:?}");
     complete.end = End::StillGoing;
     assert_eq!(ids(flowing(), Some(&complete)), []);
 }
