@@ -54,7 +54,8 @@ impl Ending {
         let kind = text(&value, "/type").or_else(|| text(&value, "/event"));
         let is_named = |word: &&str| name == word.as_bytes() || kind == Some(*word);
         // Steps and results of tools may have an `error` of their own.
-        let has_error = kind.is_none()
+        let is_plain = kind.is_none() && (name.is_empty() || name == b"message");
+        let has_error = is_plain
             && (value.get("error")).is_some_and(|error| error.is_string() || error.is_object());
         if has_error || FAILURES.iter().any(is_named) {
             return Self::Failed(code(&value));
@@ -169,5 +170,6 @@ mod tests {
         }
         let tool = r#"{"type":"tool_result","error":"none"}"#;
         assert_eq!(after(&[("", tool)]), Ending::Open);
+        assert_eq!(after(&[("tool", r#"{"error":"none"}"#)]), Ending::Open);
     }
 }
