@@ -98,6 +98,11 @@ pub(crate) fn endpoint(text: &str) -> Result<Endpoint, String> {
     if rest.contains(['?', '#']) {
         return Err("query and fragment are not allowed in the URL of an endpoint".to_owned());
     }
+    if rest.contains(char::is_whitespace) {
+        let indented =
+            "a line that is indented deeper than the one before it goes on with its value";
+        return Err(format!("has a space in it, as no URL has ({indented})"));
+    }
     let uri: Uri = format!("http://{rest}")
         .parse()
         .map_err(|_| "is not a valid URL".to_owned())?;
@@ -344,6 +349,8 @@ mod tests {
         ] {
             assert!(endpoint(text).is_err(), "{text}");
         }
+        let joined = endpoint("http://a:1 - http://b:1").unwrap_err();
+        assert!(joined.contains("has a space"), "{joined}");
     }
 
     #[test]

@@ -44,7 +44,9 @@ fn is_there(before: &Judged, id: Id) -> bool {
     // What arrives in bursts leaves late and in bursts, and its head with it.
     let from_bursts = matches!(id, Id::Coalesced | Id::HeadDelayed | Id::EventsDelayed);
     let has_bursts = || before.has(Id::Buffered) || before.has(Id::Coalesced);
-    before.has(id) || (from_bursts && has_bursts())
+    // Weir says with an error event that the agent broke off.
+    let is_told = id == Id::ErrorEvent && (before.has(Id::Cut) || before.has(Id::IdleCut));
+    before.has(id) || (from_bursts && has_bursts()) || is_told
 }
 
 /// Returns the first hop where it goes wrong, and what does.
@@ -130,6 +132,8 @@ mod tests {
         let found = placed(&buffered, 1);
         assert_eq!(found[0].finding.id, Id::Compressed);
         assert!(found[1].is_inherited);
+        let told = hops(&[&[Id::Cut], &[Id::ErrorEvent]]);
+        assert!(placed(&told, 1)[0].is_inherited);
         let held = hops(&[&[Id::HeadDelayed], &[Id::Coalesced]]);
         assert!(!placed(&held, 1)[0].is_inherited);
     }

@@ -14,6 +14,7 @@ pub(crate) enum Id {
     Compressed,
     Cut,
     IdleCut,
+    ErrorEvent,
     HeartbeatsStripped,
     ContentTypeRewritten,
     Http10,
@@ -24,7 +25,7 @@ pub(crate) enum Id {
 impl Id {
     /// All ids, in their order.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Unreachable,
         Self::ErrorStatus,
         Self::NoProbe,
@@ -36,6 +37,7 @@ impl Id {
         Self::Compressed,
         Self::Cut,
         Self::IdleCut,
+        Self::ErrorEvent,
         Self::HeartbeatsStripped,
         Self::ContentTypeRewritten,
         Self::Http10,
@@ -57,6 +59,7 @@ impl Id {
             Self::Compressed => "compressed",
             Self::Cut => "cut",
             Self::IdleCut => "idle_cut",
+            Self::ErrorEvent => "error_event",
             Self::HeartbeatsStripped => "heartbeats_stripped",
             Self::ContentTypeRewritten => "content_type_rewritten",
             Self::Http10 => "http_1_0",
@@ -79,6 +82,7 @@ impl Id {
             Self::Compressed => "compresses the stream",
             Self::Cut => "cuts the stream",
             Self::IdleCut => "cuts a stream that is silent (idle timeout)",
+            Self::ErrorEvent => "ends the stream with an error event",
             Self::HeartbeatsStripped => "removes heartbeats (comments) from the stream",
             Self::ContentTypeRewritten => "changes the content type",
             Self::Http10 => "speaks HTTP/1.0",

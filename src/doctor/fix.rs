@@ -133,6 +133,9 @@ pub(crate) const fn setting(id: Id, product: Product) -> &'static str {
         (Id::IdleCut, _) => {
             "set the idle timeout above 30 s, or `heartbeat` in Weir below it (nginx: `proxy_read_timeout`; HAProxy: `timeout server` and `timeout client`; Envoy: `stream_idle_timeout`; ALB: `idle_timeout.timeout_seconds`)"
         }
+        (Id::ErrorEvent, _) => {
+            "look the code up among Weir's (docs/behaviour.md#endings) and its log for this request; any other code is the agent's own"
+        }
         (Id::HeartbeatsStripped, _) => {
             "let the hop pass comments of event streams on unchanged; it must not parse and write the events anew"
         }

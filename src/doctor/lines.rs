@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::ending::Ending;
 use super::observation::{Arrival, Facts, Form, Stamp, What};
 use crate::probe::MARK;
 
@@ -20,8 +21,12 @@ pub(crate) struct Splitter {
     after_cr: bool,
     /// The block has a field.
     is_block: bool,
+    /// The name and the data of the block, of which the last line counts.
+    name: Vec<u8>,
+    data: Vec<u8>,
     stamp: Option<Stamp>,
     facts: Option<Facts>,
+    ending: Ending,
 }
 
 impl Splitter {
@@ -41,8 +46,11 @@ impl Splitter {
             line: Vec::new(),
             after_cr: false,
             is_block: false,
+            name: Vec::new(),
+            data: Vec::new(),
             stamp: None,
             facts: None,
+            ending: Ending::Open,
         }
     }
 
@@ -54,6 +62,11 @@ impl Splitter {
     /// Returns what the first event of a probe said.
     pub(crate) fn facts(&self) -> Option<&Facts> {
         self.facts.as_ref()
+    }
+
+    /// Returns what the last events say about the end.
+    pub(crate) const fn ending(&self) -> &Ending {
+        &self.ending
     }
 
     /// Takes bytes that arrived `at` this time.
@@ -83,6 +96,9 @@ impl Splitter {
         match form {
             Form::Events if line.is_empty() => {
                 if std::mem::take(&mut self.is_block) {
+                    self.ending.take(&self.name, &self.data);
+                    self.name.clear();
+                    self.data.clear();
                     keep(out, at, What::Event(self.stamp.take()));
                 }
             }
@@ -91,10 +107,18 @@ impl Splitter {
                 self.is_block = true;
                 if let Some(data) = line.strip_prefix(b"data:") {
                     self.read(data);
+                    self.data.clear();
+                    self.data.extend_from_slice(data);
+                } else if let Some(name) = line.strip_prefix(b"event:") {
+                    self.name.clear();
+                    self.name.extend_from_slice(name.trim_ascii());
                 }
             }
             Form::Lines | Form::Other if is_blank => keep(out, at, What::Comment),
-            Form::Lines | Form::Other => keep(out, at, What::Event(None)),
+            Form::Lines | Form::Other => {
+                self.ending.take(b"", &line);
+                keep(out, at, What::Event(None));
+            }
         }
     }
 
@@ -193,6 +217,26 @@ mod tests {
         let facts = splitter.facts().unwrap();
         assert_eq!((facts.began, &*facts.version), (50, "HTTP/1.0"));
         assert_eq!(splitter.form(), Form::Events);
+    }
+
+    #[test]
+    fn what_the_last_event_says_is_kept() {
+        let ending = |essence: &str, body: &str| split(essence, &[body]).1.ending().clone();
+        let sse = "event: error\ndata: {\"code\":\"idle\"}\n\n";
+        let failed = Ending::Failed(Some("idle".to_owned()));
+        assert_eq!(ending("text/event-stream", sse), failed);
+        assert_eq!(
+            ending("text/event-stream", "data: [DONE]\n\n: beat\n\n"),
+            Ending::Said
+        );
+        assert_eq!(
+            ending("text/event-stream", "event: done\ndata:\n\ndata: 1\n\n"),
+            Ending::Open
+        );
+        assert_eq!(
+            ending("application/x-ndjson", "{}\n{\"done\":true}\n"),
+            Ending::Said
+        );
     }
 
     #[test]

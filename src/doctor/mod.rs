@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `target` | the URLs |
 //! | `connect`, `observe`, `lines` | I/O: one request, and when each event of its response arrived |
+//! | `ending` | what the last events say |
 //! | `stop` | how the user gets the report before the end |
 //! | `examine` | which requests are sent to a URL |
 //! | `offset`, `clock`, `readings` | times, and the offset between two clocks |
@@ -22,6 +23,7 @@ mod clock;
 mod compare;
 mod connect;
 mod draw;
+mod ending;
 mod examine;
 mod finding;
 mod fix;

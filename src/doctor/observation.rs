@@ -2,6 +2,8 @@
 
 use http::Version;
 
+use super::ending::Ending;
+
 /// Why something was not examined, if the user wanted the report before.
 pub(crate) const INTERRUPTED: &str = "the doctor was interrupted";
 
@@ -17,6 +19,8 @@ pub(crate) struct Observation {
     pub(crate) arrivals: Vec<Arrival>,
     /// What the first event of a probe says.
     pub(crate) facts: Option<Facts>,
+    /// What the last events say.
+    pub(crate) ending: Ending,
     /// The size of the body, as it came.
     pub(crate) bytes: u64,
     pub(crate) end: End,

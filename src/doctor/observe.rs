@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::clock::Clock;
 use super::connect::{Connection, Dialer, said};
+use super::ending::Ending;
 use super::lines::Splitter;
 use super::observation::{End, Form, Head, INTERRUPTED, Observation};
 use super::stop::Stop;
@@ -100,6 +101,7 @@ impl Observer<'_> {
             form: Form::Other,
             arrivals: Vec::new(),
             facts: None,
+            ending: Ending::Open,
             bytes: 0,
             end: End::TimedOut,
             ended: 0,
@@ -156,7 +158,10 @@ impl Observer<'_> {
             let frame = match timeout_at(silent_at(), body.frame()).await {
                 Ok(Some(Ok(frame))) => frame,
                 Ok(Some(Err(error))) => return End::Broken(said(&error)),
-                Ok(None) => return End::Complete,
+                Ok(None) => {
+                    seen.ending = splitter.ending().clone();
+                    return End::Complete;
+                }
                 Err(_) => return End::TimedOut,
             };
             let at = self.clock.now();

@@ -1,6 +1,7 @@
 """`weir doctor` with the user's own request: through real servers and proxies, alone and compared with the agent."""
 
 import json
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -137,6 +138,46 @@ def test_silence_that_is_cut(paced):
     finally:
         front.close()
     assert report.ids() == {"idle_cut"}, report.json["verdict"]
+
+
+PAUSES = [0.05, 0.05, 0.05, 0.05, 2.5, 0.05]
+
+
+@pytest.fixture
+def pausing(upstream):
+    """An agent that is silent in the middle of its answer, and says at its end that it is complete."""
+
+    def agent(connection):
+        connection.request()
+        connection.head()
+        for pause in PAUSES:
+            connection.chunk('data: {"choices":[{"index":0,"delta":{"content":"a "}}]}\n\n')
+            time.sleep(pause)
+        connection.chunk("data: [DONE]\n\n")
+        connection.end()
+
+    return upstream(agent)
+
+
+def test_silence_that_is_cut_so_that_it_looks_complete(pausing):
+    front = BadHop(pausing.url, idle=1.2, ends_well=True)
+    try:
+        report = doctor("-d", "{}", f"{pausing.url}/chat", f"{front.url}/chat")
+    finally:
+        front.close()
+    assert report.ids(0) == set(), report.json["verdict"]
+    assert report.fault == (f"{front.url}/chat", "idle_cut"), report.json["verdict"]
+    assert "looked complete" in report.json["verdict"]
+
+
+def test_a_stream_that_weir_ends_with_an_error_event(pausing, weir):
+    """The agent is complete, and `deadlines.idle` is shorter than its silence."""
+    front = weir(pausing.url, defaults={"deadlines": {"idle": "1s"}}).url + "/v1/chat/completions"
+    report = doctor("-d", '{"stream":true}', f"{pausing.url}/v1/chat/completions", front)
+    assert report.ids(0) == set(), report.json["verdict"]
+    assert report.fault == (front, "error_event"), report.json["verdict"]
+    assert "`idle`" in report.json["verdict"]
+    assert doctor("-d", '{"stream":true}', front).ids() == {"error_event"}
 
 
 def test_a_type_that_an_agent_has_wrong(paced):

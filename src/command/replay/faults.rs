@@ -94,11 +94,14 @@ fn set<T>(place: &mut Option<T>, name: &str, value: T) -> Result<(), String> {
 }
 
 fn when(name: &str, text: &str) -> Result<When, String> {
-    if let Ok(time) = time(text) {
-        return Ok(When::After(time));
+    if text.ends_with('B') {
+        let bytes = config::read_size(text).map_err(|why| format!("`{text}` {why}"))?;
+        return Ok(When::At(bytes));
     }
-    let bytes = text.ends_with('B').then(|| config::read_size(text).ok());
-    bytes.flatten().map(When::At).ok_or_else(|| {
+    time(text).map(When::After).map_err(|why| {
+        if text.ends_with(['s', 'm', 'h', 'd']) {
+            return why;
+        }
         format!("expected a time or a number of bytes, such as {name}@3s or {name}@120B")
     })
 }
@@ -159,6 +162,8 @@ mod tests {
             ("stall", "stall@3s or stall@120B"),
             ("cut@", "cut@3s or cut@120B"),
             ("cut@120", "cut@3s or cut@120B"),
+            ("cut@0.5s", "did you mean `500ms`?"),
+            ("stall@1.5KiB", "did you mean `1536B`?"),
             ("explode@3s", "expected stall@WHEN"),
             ("gzip=1", "expected stall@WHEN"),
             ("split=0", "from 1 to"),

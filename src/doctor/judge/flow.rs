@@ -144,10 +144,10 @@ pub(crate) fn judge(seen: &Observation, offset: Offset, judged: &mut Judged) {
         );
     }
     if late_head {
-        let with = match at_first {
-            1 => "with the first event",
-            _ if first.at - head.at < 2 * TOGETHER => "with events that had waited for it",
-            _ => "before the first event",
+        let with = match (first.at - head.at < 2 * TOGETHER, at_first) {
+            (false, _) => "before the first event",
+            (true, 1) => "with the first event",
+            (true, _) => "with events that had waited for it",
         };
         judged.find(
             Id::HeadDelayed,
@@ -276,6 +276,16 @@ mod tests {
         assert_eq!(ids(801 * MS, &flows), [Id::HeadDelayed]);
         let held = events(|sent| sent.max(2_000 * MS) + MS);
         assert_eq!(ids(2_000 * MS, &held), [Id::HeadDelayed]);
+        for (head_at, events, with) in [
+            (500 * MS, &flows, "before the first event"),
+            (801 * MS, &flows, "with the first event"),
+            (2_000 * MS, &held, "with events that had waited for it"),
+        ] {
+            let mut judged = Judged::default();
+            judge(&probe(head_at, events), same(), &mut judged);
+            let evidence = &judged.findings[0].evidence;
+            assert!(evidence.ends_with(with), "{evidence}");
+        }
     }
 
     #[test]

@@ -156,6 +156,7 @@ fn together(first: &Observation, second: &Observation, judged: &mut Judged) {
 pub(super) mod testing {
     //! Observations for tests.
 
+    use super::super::ending::Ending;
     use super::super::observation::{Arrival, Facts, Form, Head, Stamp, What};
     use super::*;
 
@@ -188,6 +189,7 @@ pub(super) mod testing {
             form: Form::Events,
             arrivals: events.iter().map(arrival).collect(),
             facts: None,
+            ending: Ending::Open,
             bytes: 1,
             end: End::Complete,
             ended,

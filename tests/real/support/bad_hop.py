@@ -15,6 +15,8 @@ class Harm(NamedTuple):
     hold_head: float = 0
     # The connection is cut after so many seconds without a byte.
     idle: float = 0
+    # What is cut for its silence looks complete.
+    ends_well: bool = False
     # The connection is cut so many seconds after the request, whatever happens.
     total: float = 0
     # Comments of event streams are removed.
@@ -114,14 +116,18 @@ class BadHop:
         if steps:
             send = steps.add
         waiting = b""
-        for piece in _body(answer, chunked, length):
-            if is_stream and harm.strips_comments and piece.startswith(b":"):
-                continue
-            waiting += piece
-            if is_stream and len(waiting) < harm.collects:
-                continue
-            send(b"%x\r\n%s\r\n" % (len(waiting), waiting) if frames else waiting)
-            waiting = b""
+        try:
+            for piece in _body(answer, chunked, length):
+                if is_stream and harm.strips_comments and piece.startswith(b":"):
+                    continue
+                waiting += piece
+                if is_stream and len(waiting) < harm.collects:
+                    continue
+                send(b"%x\r\n%s\r\n" % (len(waiting), waiting) if frames else waiting)
+                waiting = b""
+        except TimeoutError:
+            if not harm.ends_well:
+                raise
         if waiting:
             send(b"%x\r\n%s\r\n" % (len(waiting), waiting) if frames else waiting)
         if frames:

@@ -1,6 +1,7 @@
 //! Findings of the user's own request. Its events do not say when they were sent, so each hop is compared with the hop
 //! before it. At the first hop there is nothing to compare with, so only clear faults are findings there.
 
+use super::super::ending::Ending;
 use super::super::finding::Id;
 use super::super::observation::{End, Form, Head, INTERRUPTED, Observation, first_within, span};
 use super::shape::{FEW, SHORT, Shape, TOGETHER, is_collected};
@@ -67,7 +68,7 @@ pub(crate) fn judge(seen: &Requested, before: Option<&Observation>) -> Judged {
     content_type(main, alike, &mut judged);
     timing(main, before, &mut judged);
     too_short(main, &mut judged);
-    cut(main, &mut judged);
+    cut(main, alike, &mut judged);
     // One that was left early may have had none yet.
     if let Some(before) = alike.filter(|before| before.comments() >= 2)
         && main.comments() == 0
@@ -268,8 +269,8 @@ fn timing(seen: &Observation, before: Option<&Observation>, judged: &mut Judged)
     }
 }
 
-/// Finds that the stream broke, or that the doctor gave up.
-fn cut(seen: &Observation, judged: &mut Judged) {
+/// Finds that the stream broke or has failed, or that the doctor gave up.
+fn cut(seen: &Observation, before: Option<&Observation>, judged: &mut Judged) {
     let silent = seen.ended - seen.last_sign();
     let lasted = span(seen.ended - seen.asked);
     match &seen.end {
@@ -291,7 +292,43 @@ fn cut(seen: &Observation, judged: &mut Judged) {
         End::Interrupted => judged
             .not_examined
             .push(format!("the end: {INTERRUPTED} {lasted} after the request")),
-        End::Complete | End::Failed(_) | End::Left => {}
+        End::Complete => failed(seen, before, judged),
+        End::Failed(_) | End::Left => {}
+    }
+}
+
+/// Finds that a stream whose body looks complete has failed, or was cut.
+fn failed(seen: &Observation, before: Option<&Observation>, judged: &mut Judged) {
+    let silent = seen.ended - seen.last_sign();
+    let lasted = span(seen.ended - seen.asked);
+    let was_complete =
+        before.is_some_and(|before| before.end == End::Complete && before.ending == Ending::Said);
+    let lacks = "without the last event that came at the URL before (it looked complete)";
+    match &seen.ending {
+        Ending::Failed(Some(code)) => judged.find(
+            Id::ErrorEvent,
+            format!("the last event is an error, `{code}`, {lasted} after the request"),
+        ),
+        Ending::Failed(None) => judged.find(
+            Id::ErrorEvent,
+            format!("the last event is an error, {lasted} after the request"),
+        ),
+        Ending::Open if was_complete && silent > SILENT => judged.find(
+            Id::IdleCut,
+            format!(
+                "the stream ended after {} of silence, {lacks}",
+                span(silent)
+            ),
+        ),
+        Ending::Open if was_complete => judged.find(
+            Id::Cut,
+            format!("the stream ended {lasted} after the request, {lacks}"),
+        ),
+        Ending::Open if silent > SILENT => judged.not_examined.push(format!(
+            "the end: the stream ended after {} of silence, and no event says that it is complete: give the URL before to compare",
+            span(silent)
+        )),
+        Ending::Open | Ending::Said => {}
     }
 }
 

@@ -189,3 +189,44 @@ fn what_a_hop_removes_or_changes_is_found() {
     whole.head.as_mut().unwrap().kind = Some("application/json".to_owned());
     assert_eq!(ids(whole, None), [Id::NotAStream]);
 }
+
+#[test]
+fn a_stream_that_looks_complete_and_lacks_its_last_event_was_cut() {
+    let mut complete = flowing();
+    complete.ending = Ending::Said;
+    assert_eq!(ids(complete.clone(), Some(&complete)), []);
+    assert_eq!(ids(flowing(), Some(&complete)), [Id::Cut]);
+    let mut silent = flowing();
+    silent.ended = 7_900 * MS;
+    assert_eq!(ids(silent.clone(), Some(&complete)), [Id::IdleCut]);
+    // Nothing says that there was more.
+    assert_eq!(ids(silent.clone(), Some(&flowing())), []);
+    let seen = Requested {
+        main: silent,
+        second: None,
+    };
+    let notes = judge(&seen, None).not_examined;
+    let is_noted = notes
+        .iter()
+        .any(|why| why.contains("after 5.0 s of silence"));
+    assert!(is_noted, "{notes:?}");
+    complete.end = End::StillGoing;
+    assert_eq!(ids(flowing(), Some(&complete)), []);
+}
+
+#[test]
+fn a_stream_whose_last_event_is_an_error_is_not_called_well() {
+    let mut failed = flowing();
+    failed.ending = Ending::Failed(Some("idle".to_owned()));
+    failed.head.as_mut().unwrap().is_weirs = true;
+    assert_eq!(ids(failed.clone(), None), [Id::ErrorEvent]);
+    let mut complete = flowing();
+    complete.ending = Ending::Said;
+    assert_eq!(ids(failed.clone(), Some(&complete)), [Id::ErrorEvent]);
+    let seen = Requested {
+        main: failed,
+        second: None,
+    };
+    let evidence = &judge(&seen, None).findings[0].evidence;
+    assert!(evidence.contains("`idle`, 3.0 s after"), "{evidence}");
+}
