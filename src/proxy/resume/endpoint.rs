@@ -88,6 +88,9 @@ pub(in crate::proxy) async fn answer(
         Ok(id) => find(app, peer, id, &parts.headers).await,
         Err(malformed) => Err(Problem::Malformed(malformed)),
     };
+    if matches!(found, Err(Problem::Unknown)) {
+        far::level(app, started).await;
+    }
     leaving.forget();
     let found = match found {
         Ok(found) => found,
@@ -186,9 +189,8 @@ async fn find(app: &App, peer: &Peer, id: StreamId, headers: &HeaderMap) -> Resu
         if is_callers(app, peer, &stream, headers) {
             return Ok(Found::Here(stream));
         }
-        // The store is asked as for an unknown id, whatever it says.
-        let _ = far::find(app, id).await;
-        return Err(Problem::Unknown);
+        // The store is asked as for an unknown id.
+        return Err(far::denied(app, id).await);
     }
     // A foreign stream takes this digest.
     let key = CallerKey::new(app.resumables.key());
@@ -263,7 +265,7 @@ fn document(found: &Found, own: &Return<'_>, status: StatusCode) -> Response<Bod
     own.passed(status);
     let body = match found {
         Found::Here(stream) => state(stream),
-        Found::Elsewhere(far) => far.state(),
+        Found::Elsewhere(far) => far.state(status == StatusCode::ACCEPTED),
     };
     let mut headers = HeaderMap::new();
     let json = HeaderValue::from_static("application/json");

@@ -116,12 +116,13 @@ impl Asking<'_> {
                     return Some(if admits(&stream, &self.begin.caller) {
                         own.attach(&stream, seq)
                     } else {
-                        own.refuse(&Problem::Unknown)
+                        let problem = far::denied(self.app, id).await;
+                        self.deny(&own, &problem).await
                     });
                 }
                 Some(match self.far(id).await {
                     Ok(far) => far.attach(&own, self.peer, self.app, seq).await,
-                    Err(problem) => own.refuse(&problem),
+                    Err(problem) => self.deny(&own, &problem).await,
                 })
             }
             Ok(Some(Position::Foreign(id))) => {
@@ -156,7 +157,7 @@ impl Asking<'_> {
         let name = self.begin.name(Kind::Chat, id.as_str());
         let shared = self.begin.shared_name(Kind::Chat, id.as_str());
         // The newest one may run on another instance.
-        match far::recall(self.app, shared).await {
+        let is_down = match far::recall(self.app, shared).await {
             Ok(id) if self.app.resumables.find(id).is_none() => {
                 return Some(match self.far(id).await {
                     Ok(far) if !far.is_over() => far.attach(&own, self.peer, self.app, 0).await,
@@ -164,13 +165,16 @@ impl Asking<'_> {
                     Err(problem) => own.refuse(&problem),
                 });
             }
-            Ok(_) | Err(_) => {}
-        }
+            Err(Problem::StoreDown) => true,
+            Ok(_) | Err(_) => false,
+        };
         let streams = self.app.resumables.named(&name);
         let newest = streams.first();
         let runs = newest.filter(|stream| stream.hub.extent().closed_at.is_none());
         Some(match runs {
             Some(stream) => own.attach(stream, 0),
+            // Another instance may run it.
+            None if is_down && newest.is_none() => own.refuse(&Problem::StoreDown),
             None => own.nothing(),
         })
     }
@@ -211,6 +215,14 @@ impl Asking<'_> {
             Ok(position) => far.attach(&own, self.peer, self.app, position).await,
             Err(problem) => own.refuse(&problem),
         })
+    }
+
+    /// Refuses to say anything of a stream: whether it is there cannot be seen from how long that takes.
+    async fn deny(&self, own: &Return<'_>, problem: &Problem) -> Response<Body> {
+        if *problem == Problem::Unknown {
+            far::level(self.app, own.context.started).await;
+        }
+        own.refuse(problem)
     }
 
     /// Finds a stream of another instance that the caller may have.
