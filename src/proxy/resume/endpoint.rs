@@ -14,7 +14,7 @@ use super::caller::CallerKey;
 use super::client::Client;
 use super::far::{self, Far};
 use super::own_path;
-use super::position::Position;
+use super::position::{Position, event_id};
 use super::ways::admits;
 use crate::app::App;
 use crate::config::Bind;
@@ -220,8 +220,14 @@ fn position(stream: &Resumable, parts: &request::Parts) -> Result<u64, Problem> 
             stream: Some(id),
             seq,
         } if id == stream.live.id => Ok(seq),
-        // The id of an event of another stream.
-        Position::After { .. } => Err(Problem::Unknown),
+        // The agent may be another Weir, whose ids are kept. Otherwise it is the id of an event of another stream.
+        Position::After {
+            stream: Some(id),
+            seq,
+        } => {
+            let found = stream.hub.find_id(event_id(id, seq).as_bytes());
+            found.ok_or(Problem::Unknown)
+        }
         Position::Foreign(id) => {
             let found = stream.hub.find_id(id.as_bytes());
             found.ok_or_else(|| Problem::Evicted {
@@ -311,7 +317,13 @@ async fn far_position(
             stream: Some(id),
             seq,
         } if id == far.id() => Ok(seq),
-        Position::After { .. } => Err(Problem::Unknown),
+        Position::After {
+            stream: Some(id),
+            seq,
+        } => {
+            let found = far.position_of_id(peer, app, &event_id(id, seq)).await;
+            found.ok_or(Problem::Unknown)
+        }
         Position::Foreign(id) => {
             let found = far.position_of_id(peer, app, &id).await;
             found.ok_or_else(|| Problem::Evicted { first: far.first() })

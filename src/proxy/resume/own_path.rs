@@ -1,5 +1,7 @@
 //! The paths of streams on the port of the routes: `/.weir/streams/{id}`.
 
+use http::HeaderValue;
+
 use super::malformed::Malformed;
 use crate::session::stream_id::StreamId;
 
@@ -8,6 +10,11 @@ const PREFIX: &str = "/.weir/streams/";
 /// Returns the path of a stream.
 pub(in crate::proxy) fn path(id: StreamId) -> String {
     format!("{PREFIX}{id}")
+}
+
+/// Reports whether a `Location` leads to a stream of another Weir, which is the agent of this one. Here it leads nowhere.
+pub(in crate::proxy) fn is_anothers(location: &HeaderValue) -> bool {
+    location.as_bytes().starts_with(PREFIX.as_bytes())
 }
 
 /// Returns the stream that a path names; `None` if the path is not below `/.weir/streams/`. What is below it is never
