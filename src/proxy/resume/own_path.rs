@@ -43,6 +43,18 @@ mod tests {
     }
 
     #[test]
+    fn a_location_may_be_that_of_another_weir() {
+        for (location, is) in [
+            (&*path(StreamId::random()), true),
+            ("/threads/t/runs/r/stream", false),
+            ("/a/.weir/streams/x", false),
+        ] {
+            let value = HeaderValue::from_str(location).unwrap();
+            assert_eq!(is_anothers(&value), is, "{location}");
+        }
+    }
+
+    #[test]
     fn other_paths_are_malformed_or_not_ours() {
         let id = "0123456789abcdef0123456789abcdef";
         for rest in [
