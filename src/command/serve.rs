@@ -29,6 +29,8 @@ use crate::traces::{MetricsExport, Traces};
 const STORED_WITHIN: Duration = Duration::from_secs(1);
 /// How soon the store is asked again for the shared key.
 const KEY_AGAIN: Duration = Duration::from_millis(250);
+/// How soon it is while the key is not known and no connection is there: streams that begin before are not stored.
+const KEY_SOON: Duration = Duration::from_millis(10);
 /// How often the configuration file is checked for changes.
 const WATCH_EVERY: Duration = Duration::from_secs(5);
 
@@ -247,7 +249,8 @@ async fn share_key(store: Arc<Store>, app: Arc<App>, counting: Arc<Counting>) {
             known = Some(key);
             counting.has_key();
         }
-        tokio::time::sleep(KEY_AGAIN).await;
+        let is_early = known.is_none() && !store.is_up();
+        tokio::time::sleep(if is_early { KEY_SOON } else { KEY_AGAIN }).await;
     }
 }
 

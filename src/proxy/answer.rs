@@ -335,7 +335,7 @@ fn start(
     if resuming.is_some()
         && context.method == Method::POST
         && dialect.is_some_and(Dialect::follows_location)
-        && !head.headers.contains_key(header::LOCATION)
+        && (head.headers.get(header::LOCATION)).is_none_or(resume::is_anothers)
         && let Ok(path) = HeaderValue::from_str(&resume::path(registration.live.id))
     {
         head.headers.insert(header::LOCATION, path);

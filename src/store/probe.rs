@@ -42,7 +42,14 @@ pub async fn probe(settings: &RedisSettings) -> Vec<Finding> {
     let mut link = match client::connect(settings).await {
         Ok(link) => link,
         Err(error) => {
-            let text = format!("Redis cannot be reached: {error}");
+            let text = error.to_string();
+            let text = if text.contains("unknown command") && text.contains("HELLO") {
+                format!(
+                    "Redis does not know HELLO, which is of version 6.0; it must be 6.2 at least: {text}"
+                )
+            } else {
+                format!("Redis cannot be reached: {text}")
+            };
             return vec![finding(Severity::Problem, text)];
         }
     };

@@ -273,6 +273,10 @@ def test_a_response_is_found_elsewhere(redis, fleet):
         client.until_events(HOLD)
         known(b, stream, HOLD)
         path = "/v1/responses/r1?stream=true&starting_after=5"
+        # What cannot have been read is not waited for.
+        for proxy in (a, b):
+            with Raw(proxy.url).get("/v1/responses/r1?stream=true&starting_after=7000") as ahead:
+                assert (ahead.status, json.loads(ahead.read_body())["code"]) == (400, "resume_ahead")
 
         def status() -> int:
             with Raw(b.url).get(path) as again:

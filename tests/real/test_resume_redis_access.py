@@ -324,6 +324,12 @@ def test_a_probe_with_a_wrong_password(redis, probed, tmp_path):
     assert "canary" not in said
 
 
+def test_a_probe_of_a_server_that_is_too_old(redis, probed):
+    """Servers before version 6.0 know no HELLO."""
+    code, said = probed(redis(rename_command='HELLO ""').reached())
+    assert code == 2 and "it must be 6.2 at least" in said, said
+
+
 @pytest.mark.parametrize("policy, is_fine", [("allkeys-lru", False), ("volatile-ttl", True)])
 def test_a_probe_warns_of_servers_that_delete(redis, probed, policy, is_fine):
     """A warning is no error."""

@@ -68,7 +68,7 @@ def refuses_to_resume(proxy: Weir) -> None:
 def test_it_is_down_when_weir_starts(redis, fleet):
     server, agent = redis(), Agent(COUNT)
     server.stop()
-    a, b = fleet(agent, server.reached(), up=False)
+    a, b = fleet(agent, server.reached(), up=False, resume={"chats": {"path": "/api/chat/{id}/stream"}})
     assert a.metrics().value("weir_resume_store_up") == 0
     assert a.ask("/readyz")[0] == 200
     run(a, COUNT)
@@ -77,6 +77,9 @@ def test_it_is_down_when_weir_starts(redis, fleet):
     # Who comes back does not start a second run.
     with Raw(b.url).post("/agent", last_event_id=f"{UNKNOWN}.1") as again:
         assert json.loads(again.read_body())["code"] == "resume_unavailable"
+    # Another instance may run the stream of a chat.
+    with Raw(b.url).get("/api/chat/chat-1/stream") as again:
+        assert (again.status, json.loads(again.read_body())["code"]) == (503, "resume_unavailable")
     assert (len(agent.runs), b.ask("/readyz")[0]) == (1, 200)
     assert a.metrics().value("weir_resume_store_errors_total") > 0
     server.start()
@@ -160,6 +163,9 @@ def test_it_comes_back_empty(redis, fleet):
         agent.go.set()
         whole(sse.events(client.read_body()), stream, COUNT)
         until("the loss is noticed", lambda: not is_up(a) and not is_up(b))
+        # Another caller does not learn from the answer that the stream is here.
+        asked = [answers(a, one, authorization="Bearer two") for one in (stream, UNKNOWN)]
+        assert asked[0] == asked[1] and asked[0][0] == 503
         server.start()
         ready(a, b, within=SOON)
     # Its beginning is lost, so it is not to be had elsewhere.

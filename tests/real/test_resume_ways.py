@@ -135,6 +135,25 @@ def test_ids_of_the_agent_are_kept_and_lead_back(weir, upstream):
     assert len(server.requests()) == 1
 
 
+def test_ids_of_another_weir_are_those_of_an_agent(weir, upstream):
+    """A Weir beside the agent and one at the edge: what the first one writes leads back at the second one."""
+    agent = Agent(pace=0.01)
+    inner = weir(upstream(agent).url, defaults=RESUME)
+    outer = weir(inner.url, defaults=RESUME)
+    with Raw(outer.url).get("/agent") as client:
+        stream = client.headers["weir-stream-id"]
+        ids = [event.id for event in sse.events(client.read_body())]
+    assert not any(stream in one for one in ids)
+    for path in ("/agent", stream_path(stream)):
+        with Raw(outer.url).get(path, last_event_id=ids[2]) as again:
+            assert (again.status, again.headers["weir-stream-id"]) == (200, stream)
+            assert [event.id for event in sse.events(again.read_body())] == ids[3:]
+    with Raw(outer.url).post("/runs/stream") as client:
+        assert client.headers["location"] == stream_path(client.headers["weir-stream-id"])
+        client.read_body()
+    assert len(agent.runs) == 2
+
+
 def test_an_id_of_somebody_else_is_forwarded(weir, upstream):
     agent = Agent()
     server = upstream(agent)

@@ -56,6 +56,11 @@ export interface StreamOptions extends RequestInit, ResumeOptions {
 export interface Stream extends AsyncIterable<StreamEvent> {
   /** Where the reader is. Undefined until the response is there, and if the stream does not come through Weir. */
   readonly position: Position | undefined;
+  /**
+   * Says that the events up to `seq` were handled. From then on `position` is behind the last of these, and not behind the
+   * last event that was read: whoever resumes from it gets again what was read and not handled. Weir is not told.
+   */
+  ack(seq: number): void;
   /** Stops the agent's run, for all who read it. Its last event still comes. Before the response, it aborts. */
   stop(): Promise<void>;
 }

@@ -47,7 +47,11 @@ class Stream {
   }
 
   get position() {
-    return this.id ? { stream: this.id, after: this.after } : undefined;
+    return this.id ? { stream: this.id, after: this.acked ?? this.after } : undefined;
+  }
+
+  ack(seq) {
+    this.acked = seq;
   }
 
   async stop() {

@@ -14,7 +14,7 @@ use super::caller::CallerKey;
 use super::client::Client;
 use super::far::{self, Far};
 use super::own_path;
-use super::position::Position;
+use super::position::{Position, event_id};
 use super::ways::admits;
 use crate::app::App;
 use crate::config::Bind;
@@ -88,6 +88,9 @@ pub(in crate::proxy) async fn answer(
         Ok(id) => find(app, peer, id, &parts.headers).await,
         Err(malformed) => Err(Problem::Malformed(malformed)),
     };
+    if matches!(found, Err(Problem::Unknown)) {
+        far::level(app, started).await;
+    }
     leaving.forget();
     let found = match found {
         Ok(found) => found,
@@ -186,9 +189,8 @@ async fn find(app: &App, peer: &Peer, id: StreamId, headers: &HeaderMap) -> Resu
         if is_callers(app, peer, &stream, headers) {
             return Ok(Found::Here(stream));
         }
-        // The store is asked as for an unknown id, whatever it says.
-        let _ = far::find(app, id).await;
-        return Err(Problem::Unknown);
+        // The store is asked as for an unknown id.
+        return Err(far::denied(app, id).await);
     }
     // A foreign stream takes this digest.
     let key = CallerKey::new(app.resumables.key());
@@ -218,8 +220,14 @@ fn position(stream: &Resumable, parts: &request::Parts) -> Result<u64, Problem> 
             stream: Some(id),
             seq,
         } if id == stream.live.id => Ok(seq),
-        // The id of an event of another stream.
-        Position::After { .. } => Err(Problem::Unknown),
+        // The agent may be another Weir, whose ids are kept. Otherwise it is the id of an event of another stream.
+        Position::After {
+            stream: Some(id),
+            seq,
+        } => {
+            let found = stream.hub.find_id(event_id(id, seq).as_bytes());
+            found.ok_or(Problem::Unknown)
+        }
         Position::Foreign(id) => {
             let found = stream.hub.find_id(id.as_bytes());
             found.ok_or_else(|| Problem::Evicted {
@@ -263,7 +271,7 @@ fn document(found: &Found, own: &Return<'_>, status: StatusCode) -> Response<Bod
     own.passed(status);
     let body = match found {
         Found::Here(stream) => state(stream),
-        Found::Elsewhere(far) => far.state(),
+        Found::Elsewhere(far) => far.state(status == StatusCode::ACCEPTED),
     };
     let mut headers = HeaderMap::new();
     let json = HeaderValue::from_static("application/json");
@@ -309,7 +317,13 @@ async fn far_position(
             stream: Some(id),
             seq,
         } if id == far.id() => Ok(seq),
-        Position::After { .. } => Err(Problem::Unknown),
+        Position::After {
+            stream: Some(id),
+            seq,
+        } => {
+            let found = far.position_of_id(peer, app, &event_id(id, seq)).await;
+            found.ok_or(Problem::Unknown)
+        }
         Position::Foreign(id) => {
             let found = far.position_of_id(peer, app, &id).await;
             found.ok_or_else(|| Problem::Evicted { first: far.first() })

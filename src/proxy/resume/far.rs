@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::answers::Problem;
 use super::attach::{Attached, Return};
@@ -38,6 +38,10 @@ const ID_TIMEOUT: Duration = Duration::from_millis(300);
 /// How long it may take to read a stream in search of a position.
 const READ_WITHIN: Duration = Duration::from_secs(3);
 
+/// Requests for streams that their caller may not have, or that are not there, are answered at the end of such a step:
+/// what the store knows of a stream takes some microseconds to read.
+const STEP: Duration = Duration::from_millis(5);
+
 /// The outcome of a stream whose instance is gone.
 const LOST: &str = End::UpstreamReset.as_str();
 
@@ -56,8 +60,8 @@ pub(super) struct Far {
 /// If there is none, or the store does not answer.
 pub(super) async fn find(app: &App, id: StreamId) -> Result<Far, Problem> {
     let store = app.store.as_ref().ok_or(Problem::Unknown)?;
-    if !store.is_up() {
-        // It may answer, but what it says may be old: it cannot be written to.
+    if !store.is_up() || app.resumables.shared_key().is_none() {
+        // It may answer, but what it says may be old: it cannot be written to. Without the key no caller is known.
         return Err(Problem::StoreDown);
     }
     let meta = store.find(&id.to_string()).await;
@@ -80,13 +84,30 @@ pub(super) async fn find(app: &App, id: StreamId) -> Result<Far, Problem> {
     })
 }
 
+/// Returns what a caller is told who asks for a stream of another one here: the same as if it were not here.
+pub(super) async fn denied(app: &App, id: StreamId) -> Problem {
+    find(app, id).await.err().unwrap_or(Problem::Unknown)
+}
+
+/// Waits until an answer that there is no such stream tells nothing by its time. Without a store there is nothing to
+/// wait for.
+pub(super) async fn level(app: &App, started: Instant) {
+    if app.store.is_none() {
+        return;
+    }
+    let steps = started.elapsed().as_millis() / STEP.as_millis();
+    let steps = u32::try_from(steps).unwrap_or_default();
+    sleep_until(started + STEP * steps.saturating_add(1)).await;
+}
+
 /// Finds the stream that has this name.
 ///
 /// # Errors
 /// If there is none, or the store does not answer.
 pub(super) async fn recall(app: &App, name: Option<Name>) -> Result<StreamId, Problem> {
     let store = app.store.as_ref().ok_or(Problem::Unknown)?;
-    let name = name.ok_or(Problem::Unknown)?;
+    // Without the key that all instances share there is no name.
+    let name = name.ok_or(Problem::StoreDown)?;
     let id = store.recall(&stored_name(&name)).await;
     let id = id.map_err(|_| Problem::StoreDown)?;
     id.and_then(|id| StreamId::parse(&id))
@@ -176,9 +197,10 @@ impl Far {
         asked.map_err(|_| Problem::StoreDown)
     }
 
-    /// Returns what a client is shown of the stream.
-    pub(super) fn state(&self) -> serde_json::Value {
+    /// Returns what a client is shown of the stream, which it may just have stopped.
+    pub(super) fn state(&self, is_stopped: bool) -> serde_json::Value {
         let (state, outcome) = match &self.meta.state {
+            RemoteState::Live if is_stopped => ("stopping", None),
             RemoteState::Live => ("live", None),
             RemoteState::Ended { outcome } => ("ended", Some(outcome.as_str())),
             RemoteState::Gap => ("gap", None),
@@ -210,7 +232,7 @@ impl Far {
     /// Returns the position after the event with this `sequence_number`.
     ///
     /// # Errors
-    /// If the events behind it are not kept any more.
+    /// If the events behind it are not kept any more, or it is beyond the last event of a stream that runs.
     pub(super) async fn position_of_number(
         &self,
         peer: &Peer,
@@ -227,17 +249,22 @@ impl Far {
             timeout: LOOK_AGAIN * LOOKS,
             is_exact: false,
         };
-        let compare = |block: &[u8]| Some(responses::sequence_number(block)?.cmp(&number));
-        match timeout(
-            READ_WITHIN,
-            elsewhere::position(&elsewhere, search, compare),
-        )
-        .await
-        {
-            Err(_) => Err(Problem::StoreDown),
-            Ok(Some(position)) => Ok(position),
-            Ok(None) if first <= 1 => Ok(0),
-            Ok(None) => Err(evicted),
+        let mut newest = None;
+        let compare = |block: &[u8]| {
+            let own = responses::sequence_number(block)?;
+            newest = Some(own);
+            Some(own.cmp(&number))
+        };
+        let searching = elsewhere::position(&elsewhere, search, compare);
+        let found = timeout(READ_WITHIN, searching).await;
+        let is_live = self.meta.state == RemoteState::Live;
+        let behind = newest.filter(|newest| is_live && *newest < number);
+        match (found, behind) {
+            (Err(_), _) => Err(Problem::StoreDown),
+            (Ok(_), Some(last)) => Err(Problem::Ahead { last }),
+            (Ok(Some(position)), None) => Ok(position),
+            (Ok(None), None) if first <= 1 => Ok(0),
+            (Ok(None), None) => Err(evicted),
         }
     }
 

@@ -45,7 +45,7 @@ use super::own_answer::Answer;
 use crate::app::App;
 
 pub(super) use begin::Begin;
-pub(super) use own_path::path;
+pub(super) use own_path::{is_anothers, path};
 
 /// Returns the answer that makes an `EventSource` come back, if a rejection with this status passes, and the client is
 /// one that comes back to a stream: any other status would end it for good.

@@ -1,5 +1,7 @@
 //! The paths of streams on the port of the routes: `/.weir/streams/{id}`.
 
+use http::HeaderValue;
+
 use super::malformed::Malformed;
 use crate::session::stream_id::StreamId;
 
@@ -8,6 +10,11 @@ const PREFIX: &str = "/.weir/streams/";
 /// Returns the path of a stream.
 pub(in crate::proxy) fn path(id: StreamId) -> String {
     format!("{PREFIX}{id}")
+}
+
+/// Reports whether a `Location` leads to a stream of another Weir, which is the agent of this one. Here it leads nowhere.
+pub(in crate::proxy) fn is_anothers(location: &HeaderValue) -> bool {
+    location.as_bytes().starts_with(PREFIX.as_bytes())
 }
 
 /// Returns the stream that a path names; `None` if the path is not below `/.weir/streams/`. What is below it is never
@@ -33,6 +40,18 @@ mod tests {
         let (prefix, digits) = path.split_at(PREFIX.len());
         let upper = format!("{prefix}{}", digits.to_uppercase());
         assert_eq!(stream(&upper), Some(Ok(id)));
+    }
+
+    #[test]
+    fn a_location_may_be_that_of_another_weir() {
+        for (location, is) in [
+            (&*path(StreamId::random()), true),
+            ("/threads/t/runs/r/stream", false),
+            ("/a/.weir/streams/x", false),
+        ] {
+            let value = HeaderValue::from_str(location).unwrap();
+            assert_eq!(is_anothers(&value), is, "{location}");
+        }
     }
 
     #[test]

@@ -86,6 +86,11 @@ impl Position {
     }
 }
 
+/// Returns the id that a Weir gives to an event.
+pub(super) fn event_id(stream: StreamId, seq: u64) -> String {
+    format!("{stream}.{seq}")
+}
+
 /// Reads a number from the query; `None` if there is none.
 ///
 /// # Errors

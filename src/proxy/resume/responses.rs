@@ -56,21 +56,29 @@ pub(super) fn id_in(block: &[u8]) -> Option<String> {
 /// Returns the position in the journal after the event with this `sequence_number`.
 ///
 /// # Errors
-/// If the events behind it are not kept any more.
+/// If the events behind it are not kept any more, or it is beyond the last event of a stream that runs.
 pub(super) fn position(hub: &Hub, after: u64) -> Result<u64, Problem> {
-    let first = hub.extent().first;
-    let mut found = None;
+    let extent = hub.extent();
+    let first = extent.first;
+    let (mut found, mut newest) = (None, None);
     let mut oldest = None;
     hub.look(|seq, block| {
         let Some(number) = sequence_number(block) else {
             return true;
         };
         oldest.get_or_insert(number);
+        newest = Some(number);
         if number <= after {
             found = Some(seq);
         }
         number < after
     });
+    if let Some(last) = newest
+        && last < after
+        && extent.closed_at.is_none()
+    {
+        return Err(Problem::Ahead { last });
+    }
     match (found, oldest) {
         (Some(seq), _) => Ok(seq),
         // The journal begins with the next one, or with the first of all.

@@ -14,7 +14,7 @@ use super::client::Client;
 use super::far::{self, Far};
 use super::idempotency::{Fingerprinting, IdempotencyKey};
 use super::names::Kind;
-use super::position::Position;
+use super::position::{Position, event_id};
 use super::responses::{self, Retrieval};
 use crate::app::App;
 use crate::config;
@@ -112,36 +112,62 @@ impl Asking<'_> {
                 let Some(id) = stream else {
                     return Some(own.refuse(&Problem::Unknown));
                 };
-                if let Some(stream) = self.app.resumables.find(id) {
-                    return Some(if admits(&stream, &self.begin.caller) {
-                        own.attach(&stream, seq)
-                    } else {
-                        own.refuse(&Problem::Unknown)
-                    });
+                let here = self.app.resumables.find(id);
+                if let Some(stream) = &here
+                    && admits(stream, &self.begin.caller)
+                {
+                    return Some(own.attach(stream, seq));
                 }
-                Some(match self.far(id).await {
-                    Ok(far) => far.attach(&own, self.peer, self.app, seq).await,
-                    Err(problem) => own.refuse(&problem),
-                })
+                // The agent may be another Weir, whose ids are kept.
+                let given = event_id(id, seq);
+                let of_agent = returns(ResumeWay::UpstreamId);
+                if let [(stream, seq)] = &*self.with_id(&given) {
+                    return Some(of_agent.attach(stream, *seq));
+                }
+                let far = match here {
+                    Some(_) => Err(far::denied(self.app, id).await),
+                    None => self.far(id).await,
+                };
+                let problem = match far {
+                    Ok(far) => return Some(far.attach(&own, self.peer, self.app, seq).await),
+                    Err(problem) => problem,
+                };
+                if problem == Problem::Unknown
+                    && let Some(response) = self.by_far_id(&of_agent, &given).await
+                {
+                    return Some(response);
+                }
+                Some(self.deny(&own, &problem).await)
             }
             Ok(Some(Position::Foreign(id))) => {
                 let own = returns(ResumeWay::UpstreamId);
-                let streams = self.app.resumables.named(self.begin.path());
-                let mut found = streams.iter().take(NEWEST).filter_map(|stream| {
-                    let seq = stream.hub.find_id(id.as_bytes())?;
-                    Some((stream, seq))
-                });
-                if let Some((stream, seq)) = found.next() {
-                    // With two such streams nobody can tell which one is meant.
-                    let is_only = found.next().is_none();
-                    return is_only.then(|| own.attach(stream, seq));
+                match &*self.with_id(&id) {
+                    [] => self.by_far_id(&own, &id).await,
+                    [(stream, seq)] => Some(own.attach(stream, *seq)),
+                    // Nobody can tell which one is meant.
+                    _ => None,
                 }
-                // The agent may know the id, so a failure of the store is no answer.
-                let far = self.far_named(self.begin.shared_path()).await.ok()?;
-                let seq = far.position_of_id(self.peer, self.app, &id).await?;
-                Some(far.attach(&own, self.peer, self.app, seq).await)
             }
         }
+    }
+
+    /// Returns the streams here that answered the same request, and in which the agent gave this id to an event, with
+    /// the number of that. At most two: one of several is never meant.
+    fn with_id(&self, id: &str) -> Vec<(Arc<Resumable>, u64)> {
+        let streams = self.app.resumables.named(self.begin.path());
+        let found = streams.into_iter().take(NEWEST).filter_map(|stream| {
+            let seq = stream.hub.find_id(id.as_bytes())?;
+            Some((stream, seq))
+        });
+        found.take(2).collect()
+    }
+
+    /// Does the same with the newest such stream of all instances. The agent may know the id, so a failure of the store
+    /// is no answer.
+    async fn by_far_id(&self, own: &Return<'_>, id: &str) -> Option<Response<Body>> {
+        let far = self.far_named(self.begin.shared_path()).await.ok()?;
+        let seq = far.position_of_id(self.peer, self.app, id).await?;
+        Some(far.attach(own, self.peer, self.app, seq).await)
     }
 
     /// The AI SDK asks for the newest stream of a chat, and wants all of it.
@@ -156,7 +182,7 @@ impl Asking<'_> {
         let name = self.begin.name(Kind::Chat, id.as_str());
         let shared = self.begin.shared_name(Kind::Chat, id.as_str());
         // The newest one may run on another instance.
-        match far::recall(self.app, shared).await {
+        let is_down = match far::recall(self.app, shared).await {
             Ok(id) if self.app.resumables.find(id).is_none() => {
                 return Some(match self.far(id).await {
                     Ok(far) if !far.is_over() => far.attach(&own, self.peer, self.app, 0).await,
@@ -164,13 +190,16 @@ impl Asking<'_> {
                     Err(problem) => own.refuse(&problem),
                 });
             }
-            Ok(_) | Err(_) => {}
-        }
+            Err(Problem::StoreDown) => true,
+            Ok(_) | Err(_) => false,
+        };
         let streams = self.app.resumables.named(&name);
         let newest = streams.first();
         let runs = newest.filter(|stream| stream.hub.extent().closed_at.is_none());
         Some(match runs {
             Some(stream) => own.attach(stream, 0),
+            // Another instance may run it.
+            None if is_down && newest.is_none() => own.refuse(&Problem::StoreDown),
             None => own.nothing(),
         })
     }
@@ -211,6 +240,14 @@ impl Asking<'_> {
             Ok(position) => far.attach(&own, self.peer, self.app, position).await,
             Err(problem) => own.refuse(&problem),
         })
+    }
+
+    /// Refuses to say anything of a stream: whether it is there cannot be seen from how long that takes.
+    async fn deny(&self, own: &Return<'_>, problem: &Problem) -> Response<Body> {
+        if *problem == Problem::Unknown {
+            far::level(self.app, own.context.started).await;
+        }
+        own.refuse(problem)
     }
 
     /// Finds a stream of another instance that the caller may have.

@@ -286,6 +286,15 @@ test("leaving the loop closes the connection", async (t) => {
   await left;
 });
 
+test("what was read and not handled is read again", async (t) => {
+  const { origin } = await serve(t, whole("data: a\n\n", "data: b\n\n", "data: c\n\n"));
+  const run = stream(`${origin}/agent`);
+  for await (const { seq } of run) {
+    if (seq < 3) run.ack(seq);
+  }
+  assert.deepEqual(run.position, { stream: ID, after: 2 });
+});
+
 test("a position is read on from elsewhere", async (t) => {
   const { origin, requests } = await serve(t, whole("data: 6\n\n"), whole("data: 1\n\n"));
   const run = resume(origin, JSON.parse(JSON.stringify({ stream: ID, after: 5 })), { headers: { "x-api-key": "k" } });
