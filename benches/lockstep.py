@@ -1,5 +1,6 @@
-"""Streams in lock step through a Weir process of their own, for `benches/instructions.py` and `benches/shared_lines.py`: the
-agent writes, the client reads it, the agent writes again. Both are in this process, on plain sockets."""
+"""Streams in lock step through a Weir process of their own, for `benches/instructions.py`, `benches/shared_lines.py` and
+`benches/profile.py`: the agent writes, the client reads it, the agent writes again. Both are in this process, on plain
+sockets."""
 
 import json
 import os
@@ -141,6 +142,9 @@ class Ends:
 class Stream:
     """A Weir process, and a stream through it, or more of them."""
 
+    # What the process logs once it listens.
+    READY = "listening"
+
     def __init__(self, weir: str, tool: list[str], case: Case, workers: int = 1):
         self.case = case
         self.workers = workers
@@ -150,30 +154,34 @@ class Stream:
         free = socket.create_server(("127.0.0.1", 0))
         self.port = free.getsockname()[1]
         free.close()
-        reply, _, agents = case.reply.partition(" of ")
+        self.reply, _, agents = case.reply.partition(" of ")
         self.agents = int(agents or 1)
         # A bridge says native events.
-        self.is_translated = reply not in DEFAULTS or case.client == "bridge"
-        serve = [weir, "serve", "--listen", f"127.0.0.1:{self.port}", "--upstream", self.upstream]
-        serve += ["--admin", "off", "--workers", str(workers), "--log-level", "info"]
+        self.is_translated = self.reply not in DEFAULTS or case.client == "bridge"
         self.folder = tempfile.TemporaryDirectory()
-        if reply != "same" or case.client in ("tls", "bridge"):
-            file = Path(self.folder.name) / "weir.yaml"
-            # JSON is valid YAML.
-            file.write_text(json.dumps(self.config(reply)))
-            serve = [weir, "serve", "--config", str(file)]
-        self.weir = subprocess.Popen(tool + serve, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        command = tool + self.command(weir)
+        self.weir = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         assert self.weir.stderr
-        # Weir logs its listener, after valgrind's own messages.
+        # The process logs its listener, after valgrind's own messages.
         self.log = []
         for line in self.weir.stderr:
             self.log.append(line)
-            if "listening" in line:
+            if self.READY in line:
                 break
         else:
-            raise SystemExit("weir did not start:\n" + "".join(self.log))
-        if reply == "redis":
+            raise SystemExit("it did not start:\n" + "".join(self.log))
+        if self.reply == "redis":
             is_stored(REDIS)
+
+    def command(self, program: str) -> list[str]:
+        """Writes the configuration, if there is any, and returns the command that starts the program."""
+        if self.reply != "same" or self.case.client in ("tls", "bridge"):
+            file = Path(self.folder.name) / "weir.yaml"
+            # JSON is valid YAML.
+            file.write_text(json.dumps(self.config(self.reply)))
+            return [program, "serve", "--config", str(file)]
+        serve = [program, "serve", "--listen", f"127.0.0.1:{self.port}", "--upstream", self.upstream]
+        return [*serve, "--admin", "off", "--workers", str(self.workers), "--log-level", "info"]
 
     def config(self, reply: str) -> dict:
         listen = {"address": f"127.0.0.1:{self.port}"}
@@ -309,7 +317,7 @@ class Stream:
                     received(client, text)
 
     def stop(self) -> str:
-        """Ends Weir, and returns what it has logged. The first signal begins to drain, the next one ends that. Two at once
+        """Ends the process, and returns what it has logged. The first signal begins to drain, the next one ends that. Two at once
         would be one, and a drain takes seconds."""
         self.model.close()
         for _ in range(PATIENCE * 4):
@@ -320,4 +328,4 @@ class Stream:
                 continue
             return "".join(self.log) + rest
         self.weir.kill()
-        raise SystemExit("weir did not stop")
+        raise SystemExit("it did not stop")
