@@ -26,6 +26,8 @@ REDIS = os.environ.get("WEIR_BENCH_REDIS", "")
 CERTIFICATE = {"cert": str(ROOT / "tests/config/files/cert.pem"), "key": str(ROOT / "tests/config/files/key.pem")}
 
 BODY = b'{"stream":true}'
+# What an upload sends: its end is found as that of every other body.
+LARGE = b" " * (2**20 - len(BODY)) + BODY
 HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
     b"transfer-encoding: chunked\r\n\r\n"
@@ -49,8 +51,8 @@ DEFAULTS = {
 
 @dataclass(frozen=True)
 class Case:
-    """What is measured. An event is a request if `client` is `plain`, a stream on a connection of its own if it is `short`,
-    and a message if it is a WebSocket."""
+    """What is measured. An event is a request if `client` is `plain`, one with a body of 1 MiB if it is `upload`, a stream on
+    a connection of its own if it is `short`, and a message if it is a WebSocket."""
 
     # The text of an event by its number.
     event: Callable[[int], str]
@@ -175,7 +177,7 @@ class Stream:
 
     def command(self, program: str) -> list[str]:
         """Writes the configuration, if there is any, and returns the command that starts the program."""
-        if self.reply != "same" or self.case.client in ("tls", "bridge"):
+        if self.reply != "same" or self.case.client in ("tls", "h2-tls", "bridge"):
             file = Path(self.folder.name) / "weir.yaml"
             # JSON is valid YAML.
             file.write_text(json.dumps(self.config(self.reply)))
@@ -185,7 +187,7 @@ class Stream:
 
     def config(self, reply: str) -> dict:
         listen = {"address": f"127.0.0.1:{self.port}"}
-        if self.case.client == "tls":
+        if self.case.client in ("tls", "h2-tls"):
             listen["tls"] = CERTIFICATE
         route: dict = {"name": "all", "upstream": "agent"}
         if self.agents > 1:
@@ -211,11 +213,13 @@ class Stream:
         case = self.case
         client = socket.create_connection(("127.0.0.1", self.port), PATIENCE)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if case.client == "tls":
+        if case.client in ("tls", "h2-tls"):
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            if case.client == "h2-tls":
+                context.set_alpn_protocols(["h2"])
             client = context.wrap_socket(client)
-        if case.client == "h2":
+        if case.client in ("h2", "h2-tls"):
             post_h2(client, case.path, BODY)
         elif case.client in ("websocket", "bridge"):
             client.sendall(
@@ -243,7 +247,7 @@ class Stream:
         return model
 
     def run(self, writes: int) -> None:
-        if self.case.client in ("plain", "short"):
+        if self.case.client in ("plain", "upload", "short"):
             self.run_requests(writes)
             return
         ends = self.opened()
@@ -284,6 +288,7 @@ class Stream:
         """Sends requests: on one connection those that are answered without a stream, on one each the others, whose streams
         have ten events."""
         is_short = self.case.client == "short"
+        body = LARGE if self.case.client == "upload" else BODY
         if is_short:
             events = [self.case.event(number) for number in range(10)] + ["data: [DONE]\n\n"]
             text = b"0\r\n\r\n"
@@ -313,7 +318,7 @@ class Stream:
         for each in [1] * writes if is_short else [writes]:
             with socket.create_connection(("127.0.0.1", self.port), PATIENCE) as client:
                 for _ in range(each):
-                    client.sendall(post(self.case.path, BODY))
+                    client.sendall(post(self.case.path, body))
                     received(client, text)
 
     def stop(self) -> str:

@@ -68,7 +68,12 @@ CRATES = {crate: part for part, crates in LIBRARIES.items() for crate in crates.
 LANGUAGE = {"core", "alloc", "std", "hashbrown", "rustc_demangle", "compiler_builtins"}
 # Symbols of C and assembler, in the order in which they are tried.
 SYMBOLS = (
-    ("allocator", r"_?rjem_|je_|(__libc_|_int_|__GI___libc_)?(malloc|calloc|realloc|free|cfree)\b|malloc_consolidate|unlink_chunk"),
+    (
+        "allocator",
+        # Those of jemalloc, and of libc.
+        r"_?rjem_|do_rallocx|(tcache|emap|pac|extent|arena|edata|nstime|large|base|eset|san)_|round$"
+        r"|(__libc_|_int_|__GI___libc_)?(malloc|calloc|realloc|free|cfree)\b|malloc_consolidate|unlink_chunk",
+    ),
     ("memory: copying, comparing, clearing", r".*mem(move|cpy|set|cmp|chr|rchr|pcpy)"),
     ("clock", r".*(clock_gettime|gettimeofday)"),
     ("locks", r".*pthread_(mutex|rwlock|cond|spin)"),
@@ -203,8 +208,8 @@ class Nginx(Stream):
 
     def command(self, program: str) -> list[str]:
         client = self.case.client
-        listen = f"127.0.0.1:{self.port}" + {"tls": " ssl", "h2": " http2"}.get(client, "")
-        tls = f"ssl_certificate {CERTIFICATE['cert']}; ssl_certificate_key {CERTIFICATE['key']};" if client == "tls" else ""
+        listen = f"127.0.0.1:{self.port}" + {"tls": " ssl", "h2": " http2", "h2-tls": " ssl http2"}.get(client, "")
+        tls = f"ssl_certificate {CERTIFICATE['cert']}; ssl_certificate_key {CERTIFICATE['key']};" if "tls" in client else ""
         folder = self.folder.name
         file = Path(folder) / "nginx.conf"
         file.write_text(f"""daemon off; master_process off; pid {folder}/pid; error_log stderr notice;
