@@ -1,6 +1,6 @@
-"""Streams in lock step through a Weir process of their own, for `benches/instructions.py`, `benches/shared_lines.py` and
-`benches/profile.py`: the agent writes, the client reads it, the agent writes again. Both are in this process, on plain
-sockets."""
+"""Streams in lock step through a Weir process of their own, for `benches/instructions.py`, `benches/shared_lines.py`,
+`benches/profile.py` and `benches/heap.py`: the agent writes, the client reads it, the agent writes again. Both are in this
+process, on plain sockets."""
 
 import json
 import os

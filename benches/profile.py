@@ -65,7 +65,7 @@ LIBRARIES = {
     "searching": "memchr aho_corasick",
 }  # fmt: skip
 CRATES = {crate: part for part, crates in LIBRARIES.items() for crate in crates.split()}
-LANGUAGE = {"core", "alloc", "std", "hashbrown", "rustc_demangle", "compiler_builtins"}
+LANGUAGE = {"core", "alloc", "std", "__rustc", "hashbrown", "rustc_demangle", "compiler_builtins"}
 # Symbols of C and assembler, in the order in which they are tried.
 SYMBOLS = (
     (
