@@ -1,5 +1,6 @@
-"""Streams in lock step through a Weir process of their own, for `benches/instructions.py` and `benches/shared_lines.py`: the
-agent writes, the client reads it, the agent writes again. Both are in this process, on plain sockets."""
+"""Streams in lock step through a Weir process of their own, for `benches/instructions.py`, `benches/shared_lines.py`,
+`benches/profile.py` and `benches/heap.py`: the agent writes, the client reads it, the agent writes again. Both are in this
+process, on plain sockets."""
 
 import json
 import os
@@ -25,6 +26,8 @@ REDIS = os.environ.get("WEIR_BENCH_REDIS", "")
 CERTIFICATE = {"cert": str(ROOT / "tests/config/files/cert.pem"), "key": str(ROOT / "tests/config/files/key.pem")}
 
 BODY = b'{"stream":true}'
+# What an upload sends: its end is found as that of every other body.
+LARGE = b" " * (2**20 - len(BODY)) + BODY
 HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
     b"transfer-encoding: chunked\r\n\r\n"
@@ -48,8 +51,8 @@ DEFAULTS = {
 
 @dataclass(frozen=True)
 class Case:
-    """What is measured. An event is a request if `client` is `plain`, a stream on a connection of its own if it is `short`,
-    and a message if it is a WebSocket."""
+    """What is measured. An event is a request if `client` is `plain`, one with a body of 1 MiB if it is `upload`, a stream on
+    a connection of its own if it is `short`, and a message if it is a WebSocket."""
 
     # The text of an event by its number.
     event: Callable[[int], str]
@@ -141,6 +144,9 @@ class Ends:
 class Stream:
     """A Weir process, and a stream through it, or more of them."""
 
+    # What the process logs once it listens.
+    READY = "listening"
+
     def __init__(self, weir: str, tool: list[str], case: Case, workers: int = 1):
         self.case = case
         self.workers = workers
@@ -150,34 +156,38 @@ class Stream:
         free = socket.create_server(("127.0.0.1", 0))
         self.port = free.getsockname()[1]
         free.close()
-        reply, _, agents = case.reply.partition(" of ")
+        self.reply, _, agents = case.reply.partition(" of ")
         self.agents = int(agents or 1)
         # A bridge says native events.
-        self.is_translated = reply not in DEFAULTS or case.client == "bridge"
-        serve = [weir, "serve", "--listen", f"127.0.0.1:{self.port}", "--upstream", self.upstream]
-        serve += ["--admin", "off", "--workers", str(workers), "--log-level", "info"]
+        self.is_translated = self.reply not in DEFAULTS or case.client == "bridge"
         self.folder = tempfile.TemporaryDirectory()
-        if reply != "same" or case.client in ("tls", "bridge"):
-            file = Path(self.folder.name) / "weir.yaml"
-            # JSON is valid YAML.
-            file.write_text(json.dumps(self.config(reply)))
-            serve = [weir, "serve", "--config", str(file)]
-        self.weir = subprocess.Popen(tool + serve, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        command = tool + self.command(weir)
+        self.weir = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         assert self.weir.stderr
-        # Weir logs its listener, after valgrind's own messages.
+        # The process logs its listener, after valgrind's own messages.
         self.log = []
         for line in self.weir.stderr:
             self.log.append(line)
-            if "listening" in line:
+            if self.READY in line:
                 break
         else:
-            raise SystemExit("weir did not start:\n" + "".join(self.log))
-        if reply == "redis":
+            raise SystemExit("it did not start:\n" + "".join(self.log))
+        if self.reply == "redis":
             is_stored(REDIS)
+
+    def command(self, program: str) -> list[str]:
+        """Writes the configuration, if there is any, and returns the command that starts the program."""
+        if self.reply != "same" or self.case.client in ("tls", "h2-tls", "bridge"):
+            file = Path(self.folder.name) / "weir.yaml"
+            # JSON is valid YAML.
+            file.write_text(json.dumps(self.config(self.reply)))
+            return [program, "serve", "--config", str(file)]
+        serve = [program, "serve", "--listen", f"127.0.0.1:{self.port}", "--upstream", self.upstream]
+        return [*serve, "--admin", "off", "--workers", str(self.workers), "--log-level", "info"]
 
     def config(self, reply: str) -> dict:
         listen = {"address": f"127.0.0.1:{self.port}"}
-        if self.case.client == "tls":
+        if self.case.client in ("tls", "h2-tls"):
             listen["tls"] = CERTIFICATE
         route: dict = {"name": "all", "upstream": "agent"}
         if self.agents > 1:
@@ -203,11 +213,13 @@ class Stream:
         case = self.case
         client = socket.create_connection(("127.0.0.1", self.port), PATIENCE)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if case.client == "tls":
+        if case.client in ("tls", "h2-tls"):
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            if case.client == "h2-tls":
+                context.set_alpn_protocols(["h2"])
             client = context.wrap_socket(client)
-        if case.client == "h2":
+        if case.client in ("h2", "h2-tls"):
             post_h2(client, case.path, BODY)
         elif case.client in ("websocket", "bridge"):
             client.sendall(
@@ -235,7 +247,7 @@ class Stream:
         return model
 
     def run(self, writes: int) -> None:
-        if self.case.client in ("plain", "short"):
+        if self.case.client in ("plain", "upload", "short"):
             self.run_requests(writes)
             return
         ends = self.opened()
@@ -276,6 +288,7 @@ class Stream:
         """Sends requests: on one connection those that are answered without a stream, on one each the others, whose streams
         have ten events."""
         is_short = self.case.client == "short"
+        body = LARGE if self.case.client == "upload" else BODY
         if is_short:
             events = [self.case.event(number) for number in range(10)] + ["data: [DONE]\n\n"]
             text = b"0\r\n\r\n"
@@ -305,11 +318,11 @@ class Stream:
         for each in [1] * writes if is_short else [writes]:
             with socket.create_connection(("127.0.0.1", self.port), PATIENCE) as client:
                 for _ in range(each):
-                    client.sendall(post(self.case.path, BODY))
+                    client.sendall(post(self.case.path, body))
                     received(client, text)
 
     def stop(self) -> str:
-        """Ends Weir, and returns what it has logged. The first signal begins to drain, the next one ends that. Two at once
+        """Ends the process, and returns what it has logged. The first signal begins to drain, the next one ends that. Two at once
         would be one, and a drain takes seconds."""
         self.model.close()
         for _ in range(PATIENCE * 4):
@@ -320,4 +333,4 @@ class Stream:
                 continue
             return "".join(self.log) + rest
         self.weir.kill()
-        raise SystemExit("weir did not stop")
+        raise SystemExit("it did not stop")

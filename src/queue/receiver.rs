@@ -23,6 +23,8 @@ pub enum Next {
         aged: Duration,
         /// The queue is empty, but not closed.
         last: bool,
+        /// The queue is empty, and closed as complete.
+        ends: bool,
         /// If not empty, these are the bytes: a large event, in its own buffer.
         large: Vec<u8>,
     },
@@ -118,6 +120,7 @@ impl Receiver {
         state.waiting_since = (!empty).then_some(now);
         state.excuse();
         let last = empty && state.close.is_none();
+        let ends = empty && state.close == Some(Close::Clean);
         // A pump that reads its upstream learns of takes at its next push. This saves a wake-up for each event.
         let pump = state.wants_takes.then(|| state.pump.take()).flatten();
         drop(state);
@@ -128,6 +131,7 @@ impl Receiver {
             waited,
             aged,
             last,
+            ends,
             large,
         })
     }

@@ -22,6 +22,8 @@ pub(crate) struct Stream {
     pump: Option<Running>,
     /// The queue is empty, and stays empty until the pump has run again.
     drained: bool,
+    /// After what was taken last, only a clean end follows.
+    ends: bool,
     queue: Receiver,
     metrics: Arc<RouteMetrics>,
     /// Sent first, unchanged, if there is one. Boxed, because it does not stay.
@@ -57,11 +59,17 @@ impl Stream {
         Self {
             pump: Some(pump),
             drained: false,
+            ends: false,
             queue,
             metrics,
             preamble: (!preamble.is_empty()).then(|| Box::new(preamble)),
             held: None,
         }
+    }
+
+    /// Reports whether only a clean end follows what was taken last.
+    pub(crate) const fn ends(&self) -> bool {
+        self.ends
     }
 
     /// Keeps `held` until the stream is dropped.
@@ -136,9 +144,11 @@ impl Stream {
                     waited,
                     aged,
                     last,
+                    ends,
                     large,
                 } => {
                     self.drained = last && alone;
+                    self.ends = ends;
                     if waited > STALL {
                         self.metrics.client_stall.observe(waited.as_secs_f64());
                     }

@@ -48,6 +48,8 @@ pub(super) struct StreamWriter<S> {
     rest: Bytes,
     /// Set once the queue has ended.
     end: Option<Close>,
+    /// The last chunk is written, or part of `rest`.
+    has_last_chunk: bool,
     body: Stream,
     stream: S,
     /// What the client sent during the response, if it sent anything.
@@ -68,6 +70,7 @@ impl<S> StreamWriter<S> {
             conn,
             rest: Bytes::new(),
             end: None,
+            has_last_chunk: false,
             body,
             stream,
             early: (!early.is_empty()).then(|| Box::new(early.into())),
@@ -126,8 +129,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> StreamWriter<S> {
             chunk.clear();
             chunk.extend_from_slice(&[0; SIZE_LINE]);
             match ready!(self.body.poll_take(cx, FRAME_BYTES, chunk)) {
+                // The queue was ended in another way after its end had been written.
+                Took::Some | Took::Large(_) if self.has_last_chunk => chunk.clear(),
                 Took::Some => {
                     let start = frame(chunk);
+                    if self.body.ends() {
+                        // One write less: the client gets the end with the last events.
+                        chunk.extend_from_slice(LAST_CHUNK);
+                        self.has_last_chunk = true;
+                    }
                     self.write(cx, chunk.get(start..).unwrap_or_default())?;
                     chunk.clear();
                     chunk.shrink_to(KEEP_BYTES);
@@ -141,7 +151,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> StreamWriter<S> {
                 }
                 Took::End(close) => {
                     self.end = Some(close);
-                    if close == Close::Clean {
+                    if close == Close::Clean && !self.has_last_chunk {
                         self.rest = Bytes::from_static(LAST_CHUNK);
                     }
                 }
@@ -292,6 +302,18 @@ mod tests {
         );
         let (_, early) = writer.into_parts();
         assert_eq!(&early[..], b"first next", "the next request is kept");
+    }
+
+    #[tokio::test]
+    async fn the_end_comes_with_the_last_events() {
+        let (mut writer, mut far) = writer(1024, b"data: x\n\n");
+        poll_fn(|cx| writer.poll(cx)).await.unwrap();
+        assert!(writer.has_last_chunk, "no write of its own");
+        let (near, _) = writer.into_parts();
+        drop(near);
+        let mut got = Vec::new();
+        far.read_to_end(&mut got).await.unwrap();
+        assert_eq!(got, b"9\r\ndata: x\n\n\r\n0\r\n\r\n", "one end");
     }
 
     #[tokio::test]

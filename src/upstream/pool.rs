@@ -33,13 +33,13 @@ pub(super) struct Pool {
     retired: AtomicBool,
 }
 
-/// Most connections on probation per endpoint and worker. Beyond that, the one that has waited longest is used: a burst
-/// must not open a connection for each of its requests.
+/// Most connections on probation per endpoint and worker. Beyond that, one of those that have waited longest is used: a
+/// burst must not open a connection for each of its requests.
 const MAX_ON_PROBATION: usize = 32;
 
-/// Most idle connections per upstream and worker, if the process has file descriptors for as many. More than a burst
-/// reuses would only cost descriptors.
-const MAX_IDLE: usize = 64;
+/// Most idle connections per upstream and worker, if the process has file descriptors for as many: those that a burst
+/// reuses, and beside them those on probation. More would only cost descriptors.
+const MAX_IDLE: usize = 64 + MAX_ON_PROBATION;
 
 #[derive(Debug)]
 struct Kept {
@@ -76,10 +76,21 @@ impl Kept {
         let at = idle.iter().rposition(free).or_else(|| {
             // All of its own are on probation.
             let waiting = idle.iter().filter(|one| own(one)).count();
-            let is_crowded = waiting >= MAX_ON_PROBATION || idle.len() >= MAX_IDLE;
-            let all = idle.iter().enumerate().filter(|(_, one)| own(one));
-            let longest = all.min_by_key(|(_, one)| one.since).map(|(at, _)| at);
-            longest.filter(|_| is_crowded)
+            if waiting < MAX_ON_PROBATION && idle.len() < MAX_IDLE {
+                return None;
+            }
+            // The first one stays: if none waited to the end of its probation, a busy endpoint would never be trusted.
+            let (mut first, mut second) = (None, None);
+            for (at, one) in idle.iter().enumerate().filter(|(_, one)| own(one)) {
+                let is_before =
+                    |other: Option<(usize, Instant)>| other.is_none_or(|it| one.since < it.1);
+                if is_before(first) {
+                    (first, second) = (Some((at, one.since)), first);
+                } else if is_before(second) {
+                    second = Some((at, one.since));
+                }
+            }
+            second.or(first).map(|(at, _)| at)
         })?;
         let one = idle.swap_remove(at);
         let trusted = trusted(&one);
@@ -361,6 +372,30 @@ mod tests {
         }
         assert!(take(&pool).await.is_some());
         assert!(take(&pool).await.is_none(), "one has made room");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_busy_endpoint_is_trusted_as_well() {
+        let budget = Sockets::budget(&Arc::default(), 64, 64);
+        let pool = Pool::new(AGE, budget.clone());
+        let mut far_ends = Vec::new();
+        for _ in 0..MAX_ON_PROBATION {
+            let (wire, far) = used(2, "200 OK").await;
+            far_ends.push(far);
+            pool.put(wire, budget.open().unwrap(), 0);
+        }
+        // So often that, in turns, each would be used again before its probation is over.
+        let pause = PROBATION / 4 / 32;
+        for _ in 0..32 * 5 {
+            advance(pause).await;
+            assert!(take(&pool).await.is_some());
+            let (wire, far) = used(2, "200 OK").await;
+            far_ends.push(far);
+            pool.put(wire, budget.open().unwrap(), 0);
+        }
+        for number in 0..MAX_ON_PROBATION {
+            assert!(take(&pool).await.is_some(), "{number}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
