@@ -36,9 +36,10 @@ pub fn from_answer(headers: &HeaderMap) -> Option<Dialect> {
 /// Reports whether a request is one of those with which a client of MCP opens a stream for whatever may come: their
 /// servers need not give it a session, and then nothing but the path tells it from others.
 pub fn subscribes(parts: &request::Parts) -> bool {
+    const EVENTS: &[u8] = b"text/event-stream";
     let wants_events = |accept: &http::HeaderValue| {
-        let accept = accept.as_bytes();
-        memchr::memmem::find(accept, b"text/event-stream").is_some()
+        let mut places = accept.as_bytes().windows(EVENTS.len());
+        places.any(|place| place.eq_ignore_ascii_case(EVENTS))
     };
     let path = parts.uri.path();
     let path = path.strip_suffix('/').unwrap_or(path);
