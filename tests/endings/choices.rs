@@ -1,7 +1,6 @@
 //! Streams with several answers side by side: each needs an end of its own.
 
 use weir::dialect::Dialect;
-use weir::event::Terminal;
 use weir::stream::pipeline::Verdict;
 
 use super::{data, stand};
