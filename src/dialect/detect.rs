@@ -7,6 +7,7 @@ use http::{HeaderMap, Method, header, request};
 
 use super::Dialect;
 pub use super::abridge::abridged;
+use super::beside::{is_identity, varies};
 use super::first_frame::{self, FirstFrame};
 use super::request::{Members, RequestHead};
 use super::spec::{DialectSpec, Sign};
@@ -35,9 +36,10 @@ pub fn from_answer(headers: &HeaderMap) -> Option<Dialect> {
 /// Reports whether a request is one of those with which a client of MCP opens a stream for whatever may come: their
 /// servers need not give it a session, and then nothing but the path tells it from others.
 pub fn subscribes(parts: &request::Parts) -> bool {
+    const EVENTS: &[u8] = b"text/event-stream";
     let wants_events = |accept: &http::HeaderValue| {
-        let accept = accept.as_bytes();
-        memchr::memmem::find(accept, b"text/event-stream").is_some()
+        let mut places = accept.as_bytes().windows(EVENTS.len());
+        places.any(|place| place.eq_ignore_ascii_case(EVENTS))
     };
     let path = parts.uri.path();
     let path = path.strip_suffix('/').unwrap_or(path);
@@ -106,8 +108,8 @@ const PINGS: [&[u8]; 5] = [
 /// Reports whether `frame` only says that the upstream is alive, in whatever dialect: an event of that name, or a small
 /// object of that type.
 pub fn is_ping(frame: &Frame<'_>) -> bool {
-    /// `type`, and a number or a time or both.
-    const MAX_MEMBERS: usize = 3;
+    /// `type`, and a number or a time or both. Among more members there must be nothing else than such and ids.
+    const MAX_ANY: usize = 3;
     let is_word = |word: &[u8]| PINGS.iter().any(|ping| ping.eq_ignore_ascii_case(word));
     if !matches!(frame.name(), b"" | b"message") {
         return is_word(frame.name());
@@ -122,10 +124,15 @@ pub fn is_ping(frame: &Frame<'_>) -> bool {
     }
     // `{"type":"ping"}`, `{"event":"ping"}`, `{"ping":true}`.
     let named = |ping: &[u8]| std::str::from_utf8(ping).is_ok_and(|ping| first.has(ping));
-    first.len() <= MAX_MEMBERS
+    (first.len() <= MAX_ANY || first.all(says_nothing))
         && (is_word(first.word("type"))
             || is_word(first.word("event"))
             || (first.len() == 1 && PINGS.iter().any(|ping| named(ping))))
+}
+
+/// Reports whether a member of a ping says no more than the ping: what it is, its number, its time, or whose it is.
+fn says_nothing(name: &[u8], raw: &[u8]) -> bool {
+    matches!(name, b"type" | b"event") || varies(name, raw) || is_identity(name)
 }
 
 /// Reports whether `frame` may belong to a stream of `dialect`. If not, the detection from the

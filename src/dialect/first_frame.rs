@@ -77,6 +77,12 @@ impl<'a> FirstFrame<'a> {
         self.members.as_ref().map_or(0, Vec::len)
     }
 
+    /// Reports whether all members, each given as its key and raw value, are as `wanted`.
+    pub(super) fn all(&self, wanted: impl Fn(&[u8], &[u8]) -> bool) -> bool {
+        let mut members = self.members.iter().flatten();
+        members.all(|(key, raw)| wanted(key, raw))
+    }
+
     /// Reports whether `dialect` recognises the frame.
     pub(super) fn is_understood(&self, dialect: Dialect) -> bool {
         is_understood(dialect, self.frame)

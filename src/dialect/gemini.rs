@@ -95,6 +95,32 @@ struct State {
     place: ArrayPlace,
     /// Whether the upstream sent an error.
     failed: bool,
+    /// The candidates that have begun, one bit each.
+    begun: u64,
+    /// The candidates whose finish reason was sent.
+    finished: u64,
+}
+
+impl State {
+    /// Returns what a chunk means for the end. After the finish reason of every candidate that has begun, the end of
+    /// input is a normal end. A blocked prompt has no candidates.
+    const fn end(&mut self, chunk: &Chunk) -> Option<Terminal> {
+        let is_new = chunk.begun & !self.begun != 0;
+        self.begun |= chunk.begun;
+        self.finished |= chunk.finished;
+        if chunk.finish && (chunk.finished == 0 || self.begun & !self.finished == 0) {
+            Some(Terminal::MayEnd)
+        } else if is_new && self.finished != 0 {
+            Some(Terminal::Reopens)
+        } else {
+            None
+        }
+    }
+}
+
+/// Returns the bit of a candidate. All indices from 63 on share the last one.
+const fn bit(candidate: u64) -> u64 {
+    1 << if candidate < 63 { candidate } else { 63 }
 }
 
 impl Parser for State {
@@ -114,7 +140,9 @@ impl Parser for State {
             }
             _ => {}
         }
-        let event = event(frame, seen, Chunk::read(frame.data())?);
+        let chunk = Chunk::read(frame.data())?;
+        let terminal = self.end(&chunk);
+        let event = event(frame, seen, chunk, terminal);
         self.failed |= event.class == Class::Error;
         let is_element = !matches!(self.place, ArrayPlace::Start);
         // Only the first element has no comma before it, so it can be neither dropped nor merged.
@@ -145,7 +173,7 @@ impl Parser for State {
     }
 }
 
-fn event(frame: &Frame<'_>, seen: &mut Seen, chunk: Chunk) -> Event {
+fn event(frame: &Frame<'_>, seen: &mut Seen, chunk: Chunk, terminal: Option<Terminal>) -> Event {
     if chunk.failed {
         return Event::bare(Class::Error).ending(Terminal::Error);
     }
@@ -176,8 +204,7 @@ fn event(frame: &Frame<'_>, seen: &mut Seen, chunk: Chunk) -> Event {
         },
         usage: chunk.usage,
         lane: chunk.candidate,
-        // End of input is a normal end only after the finish reason of a candidate.
-        terminal: chunk.finish.then_some(Terminal::MayEnd),
+        terminal,
         ..Event::bare(class)
     };
     let Some(range) = parts.only_text() else {
@@ -213,7 +240,12 @@ struct Chunk {
     candidates: usize,
     /// The index of the last candidate.
     candidate: u64,
+    /// The candidates of the chunk, one bit each.
+    begun: u64,
+    /// Its candidates with a finish reason.
+    finished: u64,
     parts: Parts,
+    /// Whether there is a finish reason, or the reason why the prompt was blocked.
     finish: bool,
     /// What must be equal before two chunks are merged.
     beside: Beside,
@@ -247,10 +279,14 @@ impl Chunk {
     }
 
     fn candidate(&mut self, reader: &mut Reader<'_>) -> Option<()> {
-        reader.object(|reader, key| {
+        let (mut index, mut finished) = (0, false);
+        let is_object = reader.object(|reader, key| {
             match key {
-                b"index" => self.candidate = self.beside.number(reader, key)?,
-                b"finishReason" => self.finish |= reader.truthy()?,
+                b"index" => {
+                    index = self.beside.number(reader, key)?;
+                    self.candidate = index;
+                }
+                b"finishReason" => finished = reader.truthy()?,
                 b"content" => {
                     reader.object(|reader, key| match key {
                         b"parts" => self.parts.read(reader),
@@ -261,6 +297,9 @@ impl Chunk {
             }
             Some(())
         })?;
+        self.begun |= if is_object { bit(index) } else { 0 };
+        self.finished |= if finished { bit(index) } else { 0 };
+        self.finish |= finished;
         Some(())
     }
 

@@ -120,7 +120,7 @@ impl StreamClassifier {
         }
         let foreign = if self.settled || frame.raw {
             None
-        } else if self.announced != Announced::ByRoute && detect::is_ping(frame) {
+        } else if self.may_begin_with_ping() && detect::is_ping(frame) {
             // Every dialect may begin with one, so it shows none.
             self.heartbeats += 1;
             return None;
@@ -219,6 +219,12 @@ impl StreamClassifier {
         }
         self.settled = frame.data.is_some() && !detect::is_ambiguous(frame);
         None
+    }
+
+    /// Reports whether a ping may come before the first event. Where the route sets a dialect that any event may belong
+    /// to, the dialect itself decides what a ping is.
+    const fn may_begin_with_ping(&self) -> bool {
+        !(matches!(self.announced, Announced::ByRoute) && self.dialect().is_generic())
     }
 
     /// Switches to `dialect`, whatever was announced.

@@ -7,6 +7,7 @@
 
 mod agents;
 mod cases;
+mod choices;
 
 use std::sync::Arc;
 
@@ -117,27 +118,6 @@ fn what_begins_after_a_possible_end_takes_it_back() {
             assert_eq!(over.clean, Verdict::Complete, "{more}");
         }
     }
-}
-
-#[test]
-fn every_choice_needs_its_finish_reason() {
-    let choice = |index: u8, finish: &str| {
-        format!(r#"{{"finish_reason":{finish},"delta":{{"content":"x"}},"index":{index}}}"#)
-    };
-    let chunk = |choices: &[String]| {
-        data(&format!(
-            r#"{{"object":"chat.completion.chunk","choices":[{}]}}"#,
-            choices.join(",")
-        ))
-    };
-    let both = chunk(&[choice(0, "null"), choice(1, "null")]);
-    let one = chunk(&[choice(0, r#""stop""#)]);
-    let other = chunk(&[choice(1, r#""length""#)]);
-    let hint = Some(Dialect::OpenAiChat);
-    assert_eq!(stand(hint, &[&both, &one]).clean, Verdict::Truncated);
-    assert_eq!(stand(hint, &[&both, &one, &other]).clean, Verdict::Complete);
-    let together = chunk(&[choice(0, r#""stop""#), choice(1, r#""stop""#)]);
-    assert_eq!(stand(hint, &[&both, &together]).clean, Verdict::Complete);
 }
 
 /// An agent forwards the chunks of all of its calls of the model.
@@ -421,13 +401,21 @@ fn named_pings_are_heartbeats_in_every_dialect() {
         data(r#"{"type":"keepalive","sequence_number":3}"#),
         data(r#"{"sequence_number":3,"type":"heartbeat"}"#),
         "event: heartbeat\ndata: {\"type\":\"heartbeat\"}\n\n".to_owned(),
+        data(r#"{"timestamp":1766000000,"id":"evt_1","seq":4,"run_id":"r","type":"ping"}"#),
     ];
     for case in cases() {
         for ping in &pings {
-            for hint in [Some(case.dialect), None] {
+            for (choice, hint) in [
+                (Choice::Auto, Some(case.dialect)),
+                (Choice::Auto, None),
+                (Choice::Fixed(case.dialect), None),
+            ] {
                 let blocks = [&**ping, &case.before, ping, &case.end, ping];
                 let mut events = 0;
-                let mut pipeline = Pipeline::new(&settings(hint));
+                let mut pipeline = Pipeline::new(&Settings {
+                    choice,
+                    ..settings(hint)
+                });
                 let mut sink = |_: &[u8], _: &Event| events += 1;
                 pipeline
                     .feed(blocks.concat().as_bytes(), &mut sink)

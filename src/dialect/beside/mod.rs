@@ -22,9 +22,8 @@ use std::hash::Hasher;
 use super::hash::Fold;
 use super::reader::{self, Reader};
 use crate::wire::{Frame, Payload};
-pub(super) use names::is_identity;
 pub use names::names_writer;
-use names::varies;
+pub(super) use names::{is_identity, varies};
 pub(super) use needed::Need;
 
 /// The most members of one event that may turn out to vary. Further ones must be equal.

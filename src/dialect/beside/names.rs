@@ -3,7 +3,7 @@
 use super::is_short;
 
 /// Reports whether a member differs in every event of the servers that send it, and says nothing about the text.
-pub(super) fn varies(name: &[u8], raw: &[u8]) -> bool {
+pub(in crate::dialect) fn varies(name: &[u8], raw: &[u8]) -> bool {
     /// Unix time in seconds. A shorter number under the name of a time may be a position.
     const SHORTEST_TIME: usize = b"1000000000".len();
     match name {

@@ -15,7 +15,7 @@ fn a_stream_for_whatever_may_come_is_known_by_its_path() {
     };
     let events = "application/json, text/event-stream";
     assert!(asks("GET", "/mcp", events) && asks("GET", "/api/sse", "text/event-stream"));
-    assert!(asks("GET", "/mcp/", events));
+    assert!(asks("GET", "/mcp/", events) && asks("GET", "/mcp", "Text/Event-Stream;q=0.9"));
     assert!(!asks("POST", "/mcp", events) && !asks("GET", "/mcp", "*/*"));
     assert!(!asks("GET", "/agent", "text/event-stream"));
 }

@@ -183,6 +183,11 @@ fn reasoning_is_part_of_the_output_whoever_states_it() {
     assert_eq!(usage(&openai), (Some(9), Some(34), Some(30)));
     let groq = r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"x_groq":{"id":"r","usage":{"prompt_tokens":9,"completion_tokens":4}}}"#;
     assert_eq!(usage(groq), (Some(9), Some(4), None));
+    let moonshot = r#"{"choices":[{"usage":{"prompt_tokens":9,"completion_tokens":4,"total_tokens":13},"index":0,"delta":{},"finish_reason":"stop"}]}"#;
+    assert_eq!(usage(moonshot), (Some(9), Some(4), None));
+    // Without the total of all choices.
+    let both = r#"{"usage":{"completion_tokens":5},"choices":[{"usage":{"completion_tokens":4},"index":0,"delta":{}}]}"#;
+    assert_eq!(usage(both).1, Some(5));
 }
 
 /// Members that differ in each chunk and say nothing about the answer do not keep chunks apart.

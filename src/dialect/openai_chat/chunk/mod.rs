@@ -158,6 +158,10 @@ impl Chunk {
                 }
                 b"text" => self.text(reader, Field::Text, Content::Token)?,
                 b"finish_reason" => finished = reader.truthy()?,
+                // Moonshot states the counts in the last chunk of a choice.
+                b"usage" if reader.kind()? == Kind::Object => {
+                    self.usage = more_telling(self.usage, reader.usage()?);
+                }
                 // Azure's verdicts, on every chunk.
                 b"content_filter_results" => self.beside.same(key, reader.raw()?),
                 key if LISTS.contains(&key) => self.lists |= reader.says_something()?,
