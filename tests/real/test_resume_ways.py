@@ -384,6 +384,21 @@ def test_the_same_request_again_is_the_same_stream(run):
     assert len(agent.runs) == 2
 
 
+def test_the_same_request_many_times_at_once_is_one_run(run):
+    agent = Agent(2)
+    proxy, first, _ = run(agent, idempotency=True)
+    first.read_body()
+    for number in range(30):
+        clients = [Raw(proxy.url) for _ in range(4)]
+        for client in clients:
+            client.send("POST", "/agent", b"{}", idempotency_key=f"k{number}")
+        streams = {client.read_head().headers["weir-stream-id"] for client in clients}
+        assert len(streams) == 1, number
+        for client in clients:
+            client.close()
+    assert len(agent.runs) == 31
+
+
 def test_no_credentials_in_the_log(run):
     proxy, client, stream = run(Agent(), headers=KEY)
     client.read_body()
