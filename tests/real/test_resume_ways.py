@@ -226,6 +226,8 @@ def test_a_client_that_has_everything_is_told_so_in_its_own_way(run):
         for after in (last, last + 7):
             with rest(proxy.url, stream, after, accept=accept) as again:
                 assert (again.status, again.read_body()) == (expected, b"")
+                told = (again.headers["weir-resumed-from"], again.headers["weir-replay"])
+                assert told == (str(last), "0")
     with Raw(proxy.url).get("/agent", accept=EVENTS, last_event_id=f"{stream}.{last}") as again:
         assert again.status == 204
 
