@@ -176,7 +176,7 @@ def test_a_stream_that_weir_ends_with_an_error_event(pausing, weir):
     report = doctor("-d", '{"stream":true}', f"{pausing.url}/v1/chat/completions", front)
     assert report.ids(0) == set(), report.json["verdict"]
     assert report.fault == (front, "error_event"), report.json["verdict"]
-    assert "`idle`" in report.json["verdict"]
+    assert "`idle_timeout`" in report.json["verdict"]
     assert doctor("-d", '{"stream":true}', front).ids() == {"error_event"}
 
 
