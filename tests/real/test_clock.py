@@ -115,8 +115,8 @@ def test_a_wall_clock_that_jumps_moves_no_timer(weir, upstream, jump):
 
 
 def test_a_wall_clock_that_jumps_forgets_no_stream(weir, upstream, jump):
-    """A day is longer than the grace of 30 s and the two minutes for which a stream is kept. Another stream is kept for a
-    moment only, and shows that Weir has looked at all of them since the clock jumped."""
+    """A day is longer than the grace of 30 s and the two minutes for which a stream is kept. Another stream is kept for
+    a moment only, and shows that Weir has looked at all of them since the clock jumped."""
     agent = resumable.Agent(20, hold=10)
     short = {"name": "short", "match": {"path_prefix": "/v1"}, "upstream": "short", "resume": {"keep": "100ms"}}
     config = config_for(upstream(agent).url, defaults=RESUME)
