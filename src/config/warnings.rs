@@ -367,8 +367,8 @@ mod tests {
             );
             let config = config::load(Some(("f", &text)), &Overrides::default()).unwrap();
             let all = warnings(&config).into_iter().map(|one| one.path);
-            let all: Vec<String> = all.filter(|path| path.contains("chats")).collect();
-            all
+            all.filter(|path| path.contains("chats"))
+                .collect::<Vec<_>>()
         };
         let chats = "resume: {chats: {path: \"/chats/{id}/s\", member: id}}";
         let route = |name: &str, matches: &str, more: &str| {
