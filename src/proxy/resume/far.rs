@@ -101,13 +101,13 @@ pub(super) async fn level(app: &App, started: Instant) {
     }
     let begin = end_of_step(started.elapsed(), SMALL_STEP);
     while started.elapsed() < begin {
-        // No timer is so exact. All others have their turn.
+        // No timer is exact enough. Other tasks run meanwhile.
         yield_now().await;
     }
     sleep_until(started + end_of_step(started.elapsed(), STEP)).await;
 }
 
-/// Returns when the step ends in which something is that has taken so long.
+/// Returns the end of the step that `elapsed` is in, if steps of this length begin at zero.
 fn end_of_step(elapsed: Duration, step: Duration) -> Duration {
     let steps = elapsed.as_micros() / step.as_micros();
     step * u32::try_from(steps).unwrap_or_default().saturating_add(1)
