@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::config::error::{Path, Place, Problem};
 use crate::config::units::{show_duration, show_size};
 use crate::config::{
-    Address, AllowedOrigin, Config, Match, OnDisconnect, Policy, Upstream, WebSocket, Written,
+    Address, AllowedOrigin, Chats, Config, Match, OnDisconnect, Policy, Route, Upstream, WebSocket,
+    Written,
 };
 use crate::translate::Statuses;
 
@@ -229,12 +230,16 @@ fn of_reply(route: usize, policy: &Policy, doubts: &mut Doubts<'_>) {
 }
 
 fn of_resume(config: &Config, index: usize, doubts: &mut Doubts<'_>) {
-    let Some(policy) = config.routes.get(index).map(|route| &route.policy) else {
+    let Some(route) = config.routes.get(index) else {
         return;
     };
+    let policy = &route.policy;
     let Some(resume) = &policy.resume else {
         return;
     };
+    if let Some(chats) = &resume.chats {
+        of_chats(config, index, (&route.matches, chats), doubts);
+    }
     let total = config.journals.total_bytes;
     if resume.max_bytes > total {
         doubts.route(
@@ -260,6 +265,44 @@ fn of_resume(config: &Config, index: usize, doubts: &mut Doubts<'_>) {
             ),
         );
     }
+}
+
+/// A request for the stream of a chat must match the route. What comes from `defaults` must do so for one route.
+fn of_chats(
+    config: &Config,
+    index: usize,
+    (matches, chats): (&Match, &Chats),
+    doubts: &mut Doubts<'_>,
+) {
+    let path = |id: &str| format!("{}{id}{}", chats.prefix, chats.suffix);
+    let takes = |matches: &Match| {
+        let asking = Match {
+            path_prefix: path("id"),
+            methods: Some(vec![http::Method::GET]),
+            ..matches.clone()
+        };
+        covers(matches, &asking)
+    };
+    let own = Path::default()
+        .key("routes")
+        .index(index)
+        .key("resume.chats.path");
+    let is_own = config.written.place(own.as_str()).is_some();
+    let is_asked = |other: &Route| {
+        let resume = other.policy.resume.as_ref();
+        resume.is_some_and(|resume| resume.chats.as_ref() == Some(chats)) && takes(&other.matches)
+    };
+    if takes(matches) || (!is_own && config.routes.iter().any(|other| is_asked(other))) {
+        return;
+    }
+    doubts.route(
+        index,
+        &["resume.chats.path"],
+        format!(
+            "no request for a chat's stream (GET {}) has this route, because of its `match`",
+            path("{id}")
+        ),
+    );
 }
 
 /// Reports whether `wide` matches every request that `narrow` matches. Returns false if that is not certain.
@@ -314,6 +357,40 @@ mod tests {
         for (said, begin) in said.iter().zip(begins) {
             assert!(said.starts_with(begin), "{said}\n{begin}");
         }
+    }
+
+    #[test]
+    fn the_path_of_chats_is_one_of_the_route() {
+        let said = |defaults: &str, routes: &str| {
+            let text = format!(
+                "upstreams: {{a: {{endpoints: \"http://a\"}}}}\ndefaults: {defaults}\nroutes: [{routes}]\n"
+            );
+            let config = config::load(Some(("f", &text)), &Overrides::default()).unwrap();
+            let all = warnings(&config).into_iter().map(|one| one.path);
+            all.filter(|path| path.contains("chats"))
+                .collect::<Vec<_>>()
+        };
+        let chats = "resume: {chats: {path: \"/chats/{id}/s\", member: id}}";
+        let route = |name: &str, matches: &str, more: &str| {
+            format!("{{name: {name}, upstream: a, match: {{{matches}}}{more}}}")
+        };
+        let own = "routes[0].resume.chats.path";
+        for (matches, expected) in [
+            ("path_prefix: /", None),
+            ("path_prefix: /chats", None),
+            ("path_prefix: /chats, methods: [GET, POST]", None),
+            ("path_prefix: /chats, methods: [POST]", Some(own)),
+            ("path_prefix: /chat", Some(own)),
+            ("path_prefix: /api", Some(own)),
+        ] {
+            let said = said("{}", &route("one", matches, &format!(", {chats}")));
+            assert_eq!(said.first().map(String::as_str), expected, "{matches}");
+        }
+        let defaults = format!("{{{chats}}}");
+        let [api, all] = ["/api", "/"]
+            .map(|path| route(&path.replace('/', "r"), &format!("path_prefix: {path}"), ""));
+        assert_eq!(said(&defaults, &format!("{api}, {all}")), [""; 0]);
+        assert_eq!(said(&defaults, &api), ["defaults.resume.chats.path"]);
     }
 
     #[test]

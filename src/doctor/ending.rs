@@ -5,11 +5,12 @@ use serde_json::Value;
 /// The longest code that is shown.
 const MAX_CODE: usize = 40;
 /// Names and types of the last event of a stream, in the formats of agents and models.
-const ENDS: [&str; 9] = [
+const ENDS: [&str; 10] = [
     "message_stop",
     "message_end",
     "message-end",
     "response.completed",
+    "response.incomplete",
     "RUN_FINISHED",
     "workflow_finished",
     "finish",
@@ -55,8 +56,13 @@ impl Ending {
         let is_named = |word: &&str| name == word.as_bytes() || kind == Some(*word);
         // Steps and results of tools may have an `error` of their own.
         let is_plain = kind.is_none() && (name.is_empty() || name == b"message");
-        let has_error = is_plain
-            && (value.get("error")).is_some_and(|error| error.is_string() || error.is_object());
+        // `null`, an empty text or an empty object say that there is none.
+        let says = |error: &Value| match error {
+            Value::String(text) => !text.is_empty(),
+            Value::Object(members) => !members.is_empty(),
+            _ => false,
+        };
+        let has_error = is_plain && value.get("error").is_some_and(says);
         if has_error || FAILURES.iter().any(is_named) {
             return Self::Failed(code(&value));
         }
@@ -82,6 +88,7 @@ fn code(value: &Value) -> Option<String> {
         "/error/code",
         "/code",
         "/payload/error/code",
+        "/response/error/code",
         "/error",
         "/error_type",
     ]
@@ -129,7 +136,14 @@ mod tests {
         ] {
             assert_eq!(after(&[("", "{}"), last]), Ending::Said, "{last:?}");
         }
-        for last in ["", "1", r#"{"done":false}"#, r#"{"error":null}"#] {
+        for last in [
+            "",
+            "1",
+            r#"{"done":false}"#,
+            r#"{"error":null}"#,
+            r#"{"error":"","text":"t"}"#,
+            r#"{"error":{}}"#,
+        ] {
             assert_eq!(after(&[("", "[DONE]"), ("", last)]), Ending::Open, "{last}");
         }
     }
@@ -156,6 +170,11 @@ mod tests {
                 "",
                 r#"{"type":"RUN_ERROR","message":"m","code":"idle"}"#,
                 failed("idle"),
+            ),
+            (
+                "response.failed",
+                r#"{"type":"response.failed","response":{"error":{"code":"server_error","message":"m"}}}"#,
+                failed("server_error"),
             ),
             (
                 "",

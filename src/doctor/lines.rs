@@ -21,7 +21,7 @@ pub(crate) struct Splitter {
     after_cr: bool,
     /// The block has a field.
     is_block: bool,
-    /// The name and the data of the block, of which the last line counts.
+    /// The name and the data of the block.
     name: Vec<u8>,
     data: Vec<u8>,
     stamp: Option<Stamp>,
@@ -64,9 +64,13 @@ impl Splitter {
         self.facts.as_ref()
     }
 
-    /// Returns what the last events say about the end.
-    pub(crate) const fn ending(&self) -> &Ending {
-        &self.ending
+    /// Returns what the last events of a complete body say about the end.
+    pub(crate) fn into_ending(mut self) -> Ending {
+        // The last line of a file may lack its end. Of events, one that lacks it does not count.
+        if self.form == Some(Form::Lines) && !self.line.trim_ascii().is_empty() {
+            self.ending.take(b"", &self.line);
+        }
+        self.ending
     }
 
     /// Takes bytes that arrived `at` this time.
@@ -107,8 +111,11 @@ impl Splitter {
                 self.is_block = true;
                 if let Some(data) = line.strip_prefix(b"data:") {
                     self.read(data);
-                    self.data.clear();
-                    self.data.extend_from_slice(data);
+                    // The lines of one event are one text.
+                    if self.data.len() + data.len() < MAX_LINE {
+                        self.data.extend_from_slice(data);
+                        self.data.push(b'\n');
+                    }
                 } else if let Some(name) = line.strip_prefix(b"event:") {
                     self.name.clear();
                     self.name.extend_from_slice(name.trim_ascii());
@@ -221,10 +228,21 @@ mod tests {
 
     #[test]
     fn what_the_last_event_says_is_kept() {
-        let ending = |essence: &str, body: &str| split(essence, &[body]).1.ending().clone();
+        let ending = |essence: &str, body: &str| split(essence, &[body]).1.into_ending();
         let sse = "event: error\ndata: {\"code\":\"idle\"}\n\n";
         let failed = Ending::Failed(Some("idle".to_owned()));
         assert_eq!(ending("text/event-stream", sse), failed);
+        let two = "event: error\ndata: {\ndata: \"code\":\"idle\"}\n\n";
+        assert_eq!(ending("text/event-stream", two), failed);
+        let cut = "event: error\ndata: {}\n";
+        assert_eq!(ending("text/event-stream", cut), Ending::Open);
+        assert_eq!(
+            ending(
+                "application/x-ndjson",
+                "{}\n{\"error\":{\"code\":\"idle\"}}"
+            ),
+            failed
+        );
         assert_eq!(
             ending("text/event-stream", "data: [DONE]\n\n: beat\n\n"),
             Ending::Said

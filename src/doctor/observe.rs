@@ -159,7 +159,7 @@ impl Observer<'_> {
                 Ok(Some(Ok(frame))) => frame,
                 Ok(Some(Err(error))) => return End::Broken(said(&error)),
                 Ok(None) => {
-                    seen.ending = splitter.ending().clone();
+                    seen.ending = splitter.into_ending();
                     return End::Complete;
                 }
                 Err(_) => return End::TimedOut,

@@ -331,8 +331,8 @@ fn start(
     head.version = http::Version::HTTP_11;
     let late_head = whole && !committed;
     let subscribes = admitted.subscribes || admitted.members().subscribe();
-    let resuming = resuming.filter(|_| !whole);
-    if resuming.is_some()
+    let mut begin = resuming.filter(|_| !whole);
+    if begin.is_some()
         && context.method == Method::POST
         && dialect.is_some_and(Dialect::follows_location)
         && (head.headers.get(header::LOCATION)).is_none_or(resume::is_anothers)
@@ -340,7 +340,7 @@ fn start(
     {
         head.headers.insert(header::LOCATION, path);
     }
-    let resuming = resuming.map(|mut begin| begin.resuming(app, &head.headers));
+    let resuming = (begin.as_mut()).map(|begin| begin.resuming(app, &head.headers));
     if !late_head {
         context.metrics.request("stream", head.status);
     }
@@ -376,6 +376,8 @@ fn start(
         task,
         preamble,
     } = session::start(&app.metrics, registration, start);
+    // Only now can the stream be found: a second request with the same idempotency key has waited for it.
+    drop(begin);
     let body = Body::stream(receiver, task, Arc::clone(&context.metrics), preamble);
     Ok(Response::from_parts(head, body))
 }

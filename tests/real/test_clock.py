@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from backends import resumable
 from support import sse
 from support.faults import (
     DONE,
@@ -22,6 +23,8 @@ from support.faults import (
     token,
 )
 from support.raw import Raw
+from support.resume import RESUME, numbers, rest
+from support.wait import until
 from support.weir import BINARY, config_for
 
 DAY = 86_400
@@ -109,3 +112,44 @@ def test_a_wall_clock_that_jumps_moves_no_timer(weir, upstream, jump):
             count = metrics.value(name.replace("_sum", "_count"), **labels)
             assert 0 <= value <= count * lasted, (name, labels, value, count)
     assert metrics.value("weir_time_to_first_event_seconds_count") >= STREAMS
+
+
+def test_a_wall_clock_that_jumps_forgets_no_stream(weir, upstream, jump):
+    """A day is longer than the grace of 30 s and the two minutes for which a stream is kept. Another stream is kept for
+    a moment only, and shows that Weir has looked at all of them since the clock jumped."""
+    agent = resumable.Agent(20, hold=10)
+    short = {"name": "short", "match": {"path_prefix": "/v1"}, "upstream": "short", "resume": {"keep": "100ms"}}
+    config = config_for(upstream(agent).url, defaults=RESUME)
+    config["upstreams"]["short"] = {"endpoints": [upstream(resumable.Agent()).url]}
+    config["routes"] = [short, {"name": "all", "upstream": "agent"}]
+    proxy = weir(config=config)
+
+    def jumps(seconds: int) -> None:
+        jump(seconds)
+        with chat(proxy, "/v1/messages") as client:
+            brief = client.headers["weir-stream-id"]
+            client.read_body()
+
+        def status() -> int:
+            with rest(proxy.url, brief) as again:
+                again.read_body()
+                return again.status
+
+        until("the other stream is forgotten", lambda: status() == 404)
+
+    with Raw(proxy.url).post("/agent") as client:
+        stream = client.headers["weir-stream-id"]
+        client.until_events(10)
+    for seconds in (DAY, -DAY, DAY):
+        jumps(seconds)
+        with rest(proxy.url, stream, 4) as again:
+            assert numbers(again.until_events(6)[:6], stream) == list(range(5, 11))
+    agent.go.set()
+    last = len(agent.events("/agent"))
+    for seconds in (0, DAY, -DAY):
+        with rest(proxy.url, stream, 9) as again:
+            assert numbers(sse.events(again.read_body()), stream) == list(range(10, last + 1))
+        jumps(seconds)
+    with rest(proxy.url, stream, 9) as again:
+        assert len(sse.events(again.read_body())) == last - 9
+    assert len(agent.runs) == 1

@@ -318,3 +318,5 @@ def test_a_client_that_has_everything_is_told_so_elsewhere(redis, fleet, accept,
     for after in (last, last + 7):
         with rest(b.url, stream, after, accept=accept) as again:
             assert (again.status, again.read_body()) == (expected, b"")
+            told = (again.headers["weir-resumed-from"], again.headers["weir-replay"])
+            assert told == (str(last), "0")

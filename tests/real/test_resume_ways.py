@@ -226,6 +226,8 @@ def test_a_client_that_has_everything_is_told_so_in_its_own_way(run):
         for after in (last, last + 7):
             with rest(proxy.url, stream, after, accept=accept) as again:
                 assert (again.status, again.read_body()) == (expected, b"")
+                told = (again.headers["weir-resumed-from"], again.headers["weir-replay"])
+                assert told == (str(last), "0")
     with Raw(proxy.url).get("/agent", accept=EVENTS, last_event_id=f"{stream}.{last}") as again:
         assert again.status == 204
 
@@ -382,6 +384,21 @@ def test_the_same_request_again_is_the_same_stream(run):
     agent.go.set()
     client.read_body()
     assert len(agent.runs) == 2
+
+
+def test_the_same_request_many_times_at_once_is_one_run(run):
+    agent = Agent(2)
+    proxy, first, _ = run(agent, idempotency=True)
+    first.read_body()
+    for number in range(30):
+        clients = [Raw(proxy.url) for _ in range(4)]
+        for client in clients:
+            client.send("POST", "/agent", b"{}", idempotency_key=f"k{number}")
+        streams = {client.read_head().headers["weir-stream-id"] for client in clients}
+        assert len(streams) == 1, number
+        for client in clients:
+            client.close()
+    assert len(agent.runs) == 31
 
 
 def test_no_credentials_in_the_log(run):

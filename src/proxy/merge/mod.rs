@@ -139,8 +139,8 @@ fn start(
     head::chosen(&mut head.headers);
     head::translated(&mut head.headers, target);
     (head.headers).insert(REQUEST_ID, context.identity.request_id.clone());
-    let resuming = request.resuming;
-    let resuming = resuming.map(|mut begin| begin.resuming(app, &head.headers));
+    let mut begin = request.resuming;
+    let resuming = (begin.as_mut()).map(|begin| begin.resuming(app, &head.headers));
     context.metrics.request("stream", head.status);
     let names = (context.route.merge.as_ref()).map_or_else(Vec::new, |merge| merge.names());
     let or_id = |name: &str| {
@@ -197,6 +197,8 @@ fn start(
         task,
         preamble,
     } = session::start(&app.metrics, registration, start);
+    // Only now can the stream be found: a second request with the same idempotency key has waited for it.
+    drop(begin);
     let body = Body::stream(receiver, task, Arc::clone(&context.metrics), preamble);
     Ok(Response::from_parts(head, body))
 }

@@ -129,12 +129,15 @@ impl Return<'_> {
     pub(super) fn over(&self, stream: &Resumable) -> Response<Body> {
         let kind = stream.headers.get(header::CONTENT_TYPE).cloned();
         let kind = kind.unwrap_or(HeaderValue::from_static("text/event-stream"));
-        self.complete(kind)
+        self.complete(kind, stream.hub.extent().last)
     }
 
-    /// Answers that the client has everything of a stream of this content type.
-    pub(super) fn complete(&self, kind: HeaderValue) -> Response<Body> {
-        self.nothing_more(answers::over(kind, self.client))
+    /// Answers that the client has everything of a stream of this content type, whose last event is number `last`.
+    pub(super) fn complete(&self, kind: HeaderValue, last: u64) -> Response<Body> {
+        let mut answer = answers::over(kind, self.client);
+        answer.headers.insert(RESUMED_FROM, HeaderValue::from(last));
+        answer.headers.insert(REPLAY, HeaderValue::from(0));
+        self.nothing_more(answer)
     }
 
     /// Answers that there is no stream to continue.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::answers::Problem;
@@ -41,6 +42,9 @@ const READ_WITHIN: Duration = Duration::from_secs(3);
 /// Requests for streams that their caller may not have, or that are not there, are answered at the end of such a step:
 /// what the store knows of a stream takes some microseconds to read.
 const STEP: Duration = Duration::from_millis(5);
+/// Their wait begins at the end of such a step: a timer counts whole milliseconds from the moment at which its thread
+/// begins to wait, so the answer would still tell that moment.
+const SMALL_STEP: Duration = Duration::from_micros(250);
 
 /// The outcome of a stream whose instance is gone.
 const LOST: &str = End::UpstreamReset.as_str();
@@ -95,9 +99,18 @@ pub(super) async fn level(app: &App, started: Instant) {
     if app.store.is_none() {
         return;
     }
-    let steps = started.elapsed().as_millis() / STEP.as_millis();
-    let steps = u32::try_from(steps).unwrap_or_default();
-    sleep_until(started + STEP * steps.saturating_add(1)).await;
+    let begin = end_of_step(started.elapsed(), SMALL_STEP);
+    while started.elapsed() < begin {
+        // No timer is exact enough. Other tasks run meanwhile.
+        yield_now().await;
+    }
+    sleep_until(started + end_of_step(started.elapsed(), STEP)).await;
+}
+
+/// Returns the end of the step that `elapsed` is in, if steps of this length begin at zero.
+fn end_of_step(elapsed: Duration, step: Duration) -> Duration {
+    let steps = elapsed.as_micros() / step.as_micros();
+    step * u32::try_from(steps).unwrap_or_default().saturating_add(1)
 }
 
 /// Finds the stream that has this name.
@@ -297,7 +310,7 @@ impl Far {
             RemoteState::Ended { .. } if has_all => {
                 let kind = HeaderValue::from_str(&self.meta.content_type);
                 let kind = kind.unwrap_or(HeaderValue::from_static("text/event-stream"));
-                return own.complete(kind);
+                return own.complete(kind, last);
             }
             RemoteState::Gap if has_all => return own.refuse(&Problem::Gap),
             RemoteState::Live if after > last => return own.refuse(&Problem::Ahead { last }),
@@ -341,5 +354,21 @@ impl Far {
             budget: app.resumables.budget(),
             settings: self.route.policy.resume.as_ref()?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_has_one_end() {
+        let of = |micros| end_of_step(Duration::from_micros(micros), SMALL_STEP).as_micros();
+        assert_eq!(
+            [of(0), of(249), of(250), of(60_100)],
+            [250, 250, 500, 60_250]
+        );
+        let late = end_of_step(Duration::MAX, STEP);
+        assert_eq!(late, STEP, "a step at least");
     }
 }

@@ -164,9 +164,15 @@ impl Asking<'_> {
 
     /// Does the same with the newest such stream of all instances. The agent may know the id, so a failure of the store
     /// is no answer.
-    async fn by_far_id(&self, own: &Return<'_>, id: &str) -> Option<Response<Body>> {
-        let far = self.far_named(self.begin.shared_path()).await.ok()?;
-        let seq = far.position_of_id(self.peer, self.app, id).await?;
+    async fn by_far_id(&self, own: &Return<'_>, given: &str) -> Option<Response<Body>> {
+        let id = far::recall(self.app, self.begin.shared_path()).await.ok()?;
+        let here = self.app.resumables.find(id);
+        if here.is_some_and(|stream| stream.hub.extent().first <= 1) {
+            // All of its events are here, and none of them has this id.
+            return None;
+        }
+        let far = self.far(id).await.ok()?;
+        let seq = far.position_of_id(self.peer, self.app, given).await?;
         Some(far.attach(own, self.peer, self.app, seq).await)
     }
 
