@@ -1,5 +1,8 @@
 //! Google ADK `/run_sse`: one agent event per block, without event names or a terminal event.
 //!
+//! Members are named in camel case, as ADK's own server writes them, or in snake case, as its events name them in
+//! Python.
+//!
 //! Partial events carry the text; then one without `partial` repeats all of it. The stream may end
 //! after an event that ADK itself considers a final response: one that is not partial and has
 //! neither a tool call nor the result of one, or one with a long-running call. A result that escalates
@@ -21,7 +24,10 @@ use crate::wire::{Frame, Framing};
 pub(super) const SPEC: DialectSpec = DialectSpec {
     word: "adk",
     match_head: |head| Sign::Certain.when(head.ends_with("/run_sse")),
-    match_first_frame: |first| Sign::Certain.when(first.has("author") && first.has("invocationId")),
+    match_first_frame: |first| {
+        let has_run = first.has("invocationId") || first.has("invocation_id");
+        Sign::Certain.when(first.has("author") && has_run)
+    },
     parser: |_| Box::<State>::default(),
     always_streams: true,
     hide: HideFacts {
@@ -192,40 +198,43 @@ impl Step {
         let mut reader = Reader::new(data);
         let is_object = reader.object(|reader, key| {
             match key {
-                b"error" | b"errorCode" => step.failed |= reader.truthy()?,
+                b"error" | b"errorCode" | b"error_code" => step.failed |= reader.truthy()?,
                 b"author" => {
                     step.is_known = true;
                     step.spoken_by(reader, key)?;
                 }
-                b"branch" | b"invocationId" => step.spoken_by(reader, key)?,
+                b"branch" | b"invocationId" | b"invocation_id" => step.spoken_by(reader, key)?,
                 b"partial" => step.partial = reader.truthy()?,
-                b"longRunningToolIds" => step.runs_on |= reader.says_something()?,
+                b"longRunningToolIds" | b"long_running_tool_ids" => {
+                    step.runs_on |= reader.says_something()?;
+                }
                 b"actions" => {
                     let raw = reader.raw()?;
                     step.beside.same(key, raw);
                     Reader::new(raw).object(|reader, key| {
                         match key {
                             // The agent that called the tool is done with it.
-                            b"skipSummarization" | b"escalate" => {
+                            b"skipSummarization" | b"skip_summarization" | b"escalate" => {
                                 step.runs_on |= reader.truthy()?;
                             }
                             _ => {
                                 let raw = reader.raw()?;
                                 let says = reader::says_something(raw);
                                 step.acts |= says;
-                                step.begins |= says && key == b"agentState";
+                                step.begins |=
+                                    says && matches!(key, b"agentState" | b"agent_state");
                                 step.beside.needs(key, raw);
                             }
                         }
                         Some(())
                     })?;
                 }
-                b"finishReason" | b"turnComplete" => {
+                b"finishReason" | b"finish_reason" | b"turnComplete" | b"turn_complete" => {
                     let raw = reader.raw()?;
                     step.stops |= reader::says_something(raw);
                     step.beside.add(key, raw);
                 }
-                b"usageMetadata" if reader.kind()? == Kind::Object => {
+                b"usageMetadata" | b"usage_metadata" if reader.kind()? == Kind::Object => {
                     step.usage = parts::usage(reader)?;
                 }
                 // These differ in every event.

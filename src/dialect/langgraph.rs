@@ -14,7 +14,7 @@ use super::request::RequestHead;
 use super::spec::{
     self, DialectSpec, ErrorContext, Failure, GenAi, HideFacts, PLAIN, Parser, ResumeIds, Sign,
 };
-use super::turn::Turn;
+use super::turn::{MAX_STEPS, Turns};
 use super::writers::Writers;
 use super::{Dialect, langserve, protocol, text};
 use crate::event::{Class, Content, Event, Keep, Side, Terminal, TextsOver};
@@ -94,8 +94,8 @@ struct State {
     objects: langserve::State,
     protocol: protocol::State,
     writers: Writers,
-    /// The step of the last chunk of a message without an id.
-    turn: Turn,
+    /// The steps of the last chunks of messages without an id.
+    turns: Turns,
 }
 
 impl Parser for State {
@@ -110,7 +110,7 @@ impl Parser for State {
 
     fn note_repeated(&mut self, lane: u64) {
         self.writers.repeated(lane);
-        self.turn.goes_on();
+        self.turns.goes_on(lane);
     }
 }
 
@@ -196,7 +196,8 @@ fn messages(frame: &Frame<'_>, seen: &mut Seen, state: &mut State) -> Option<Eve
             let envelope = metadata.key(seen);
             if is_nameless {
                 let event = message.delta(frame, seen, envelope, Keep::Last);
-                return Some(if state.turn.begins(metadata.step()) {
+                let step = metadata.step();
+                return Some(if state.turns.begins(event.lane, step, MAX_STEPS) {
                     event.with_texts_over(TextsOver::Perhaps)
                 } else {
                     event

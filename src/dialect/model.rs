@@ -11,7 +11,7 @@ const LONGEST: usize = 128;
 const LEVELS: usize = 2;
 
 /// Returns the model name in `block`, an unchanged event of the upstream. The member is `model` in
-/// OpenAI, Anthropic and Ollama, and `modelVersion` in Gemini.
+/// OpenAI, Anthropic and Ollama, and `modelVersion` in Gemini (`model_version` in Python).
 pub fn named(block: &[u8]) -> Option<Box<str>> {
     plain(member(&mut Reader::new(data(block)?), LEVELS)?)
 }
@@ -45,7 +45,7 @@ fn member<'a>(reader: &mut Reader<'a>, levels: usize) -> Option<&'a [u8]> {
     let mut name = b"".as_slice();
     reader.object(|reader, key| {
         match key {
-            b"model" | b"modelVersion" => name = reader.word()?,
+            b"model" | b"modelVersion" | b"model_version" => name = reader.word()?,
             b"message" | b"response" if levels > 1 && reader.kind()? == Kind::Object => {
                 let below = member(reader, levels - 1)?;
                 if name.is_empty() {

@@ -1,5 +1,5 @@
 //! Parses the parts of a Google `Content` object, as Gemini and ADK send them: text, thoughts, tool
-//! calls and their results, signatures and files.
+//! calls and their results, signatures and files. Members are named in camel case or in snake case.
 
 use std::ops::Range;
 
@@ -47,18 +47,20 @@ impl Parts {
             match key {
                 b"text" if reader.kind()? == Kind::String => words = reader.string()?,
                 b"thought" => is_thought = reader.truthy()?,
-                b"functionCall"
-                | b"functionResponse"
-                | b"executableCode"
-                | b"codeExecutionResult"
-                | b"toolCall"
-                | b"toolResponse" => {
+                b"functionCall" | b"function_call" | b"functionResponse" | b"function_response" => {
                     let says = reader.says_something()?;
                     self.tool |= says;
-                    self.calls |= says && matches!(key, b"functionCall" | b"functionResponse");
-                    self.ends_with_result = says && key == b"codeExecutionResult";
+                    self.calls |= says;
                 }
-                b"thoughtSignature" | b"inlineData" | b"fileData" => {
+                b"codeExecutionResult" | b"code_execution_result" => {
+                    let says = reader.says_something()?;
+                    self.tool |= says;
+                    self.ends_with_result |= says;
+                }
+                b"executableCode" | b"executable_code" | b"toolCall" | b"tool_call"
+                | b"toolResponse" | b"tool_response" => self.tool |= reader.says_something()?,
+                b"thoughtSignature" | b"thought_signature" | b"inlineData" | b"inline_data"
+                | b"fileData" | b"file_data" => {
                     self.sealed |= reader.says_something()?;
                 }
                 _ => self.strange |= reader.says_something()?,
@@ -84,16 +86,16 @@ impl Parts {
     }
 }
 
-/// Reads `usageMetadata`. The thoughts are counted separately from the answer, so `output` is the
+/// Reads `usageMetadata` or `usage_metadata`. The thoughts are counted separately from the answer, so `output` is the
 /// sum of both.
 pub(super) fn usage(reader: &mut Reader<'_>) -> Option<Option<Usage>> {
     let mut usage = Usage::default();
     let mut answer = None;
     let found = reader.object(|reader, key| {
         match key {
-            b"promptTokenCount" => usage.input = reader.count()?,
-            b"candidatesTokenCount" => answer = reader.count()?,
-            b"thoughtsTokenCount" => usage.reasoning = reader.count()?,
+            b"promptTokenCount" | b"prompt_token_count" => usage.input = reader.count()?,
+            b"candidatesTokenCount" | b"candidates_token_count" => answer = reader.count()?,
+            b"thoughtsTokenCount" | b"thoughts_token_count" => usage.reasoning = reader.count()?,
             _ => reader.skip()?,
         }
         Some(())

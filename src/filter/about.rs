@@ -41,11 +41,15 @@ pub(super) const THOUGHT: [&[u8]; 7] = [
     b"thinking",
 ];
 /// Members that make a part of a Google content, or a block of a Bedrock message, a tool call or its result.
-const CALLS: [&[u8]; 8] = [
+const CALLS: [&[u8]; 12] = [
     b"codeExecutionResult",
+    b"code_execution_result",
     b"executableCode",
+    b"executable_code",
     b"functionCall",
     b"functionResponse",
+    b"function_call",
+    b"function_response",
     b"toolCall",
     b"toolResponse",
     b"toolResult",
@@ -75,7 +79,7 @@ impl<'a> About<'a> {
         let mut about = Self::default();
         cursor.enter_object()?;
         while let Some(key) = cursor.next_key()? {
-            about.calls |= CALLS.contains(&key);
+            about.calls |= CALLS.contains(&key) && cursor.clone().truthy_or_skip()?;
             match key {
                 b"event" | b"role" | b"type" => {
                     let range = cursor.string_or_skip()?;

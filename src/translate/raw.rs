@@ -57,6 +57,19 @@ pub(super) fn member<'a>(object: &'a [u8], name: &str) -> Option<&'a [u8]> {
     None
 }
 
+/// The names of one member that is written in two ways: in camel case and in snake case.
+pub(super) type Names = [&'static str; 2];
+
+/// Returns the raw value of a member under either of its names, unless it is `null`.
+pub(super) fn either<'a>(object: &'a [u8], names: Names) -> Option<&'a [u8]> {
+    names.iter().find_map(|name| member(object, name))
+}
+
+/// Returns the raw body of the string that a member is, under either of its names; empty if there is none.
+pub(super) fn said<'a>(object: &'a [u8], names: Names) -> &'a [u8] {
+    either(object, names).and_then(string).unwrap_or_default()
+}
+
 /// Returns the raw value at a path of member names, unless it is `null`.
 pub(super) fn at<'a>(value: &'a [u8], path: &[&str]) -> Option<&'a [u8]> {
     path.iter()

@@ -71,7 +71,8 @@ pub(super) fn write_one(answer: Value<'_>, out: &mut Out) -> Option<()> {
 /// Reports whether the answer is a list of events of ADK.
 pub(super) fn adk_sign(answer: Value<'_>) -> Sign {
     let is_event = |event: Value<'_>| {
-        event.member("author").is_some() && event.member("invocationId").is_some()
+        let mut runs = ["invocationId", "invocation_id"].into_iter();
+        event.member("author").is_some() && runs.any(|run| event.member(run).is_some())
     };
     let mut events = answer.elements().peekable();
     Sign::certain_if(events.peek().is_some() && events.all(is_event))

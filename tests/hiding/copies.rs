@@ -359,6 +359,7 @@ fn a_question_to_the_user_is_passed_on() {
     for value in [
         r#"{\"question\":\"Send it?\",\"tool_call\":{\"name\":\"send\"}}"#,
         r#"[{\"action\":\"send\",\"description\":\"Tool: send\\n\\nArgs: {}\"}]"#,
+        r#"{\"question\":\"Do you think that this action is right?\"}"#,
     ] {
         let event = ask("on_interrupt", value);
         assert_eq!(left(Dialect::AgUi, &event), event);

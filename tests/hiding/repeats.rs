@@ -56,6 +56,10 @@ fn what_repeats_a_hidden_side_does_not_tell_it() {
             "data: {\"author\":\"a\",\"content\":{\"parts\":[{\"text\":\"<think>SECRET</think>Rain\"}]},\"actions\":{\"stateDelta\":{\"draft\":\"<think>SECRET</think>Rain\",\"all\":{\"drafts\":[\"<think>SECRET</think>\"]}}}}\n\n".to_owned(),
         ),
         (
+            Dialect::Adk,
+            "data: {\"author\":\"a\",\"invocation_id\":\"i\",\"content\":{\"parts\":[{\"function_call\":null,\"text\":\"Rain\"},{\"function_call\":{\"name\":\"SECRET\"},\"text\":null},{\"function_response\":{\"name\":\"SECRET\"}}]}}\n\n".to_owned(),
+        ),
+        (
             Dialect::OpenAiResponses,
             "data: {\"type\":\"response.reasoning.delta\",\"item_id\":\"a\",\"output_index\":0,\"delta\":\"SECRET\"}\n\ndata: {\"type\":\"response.reasoning.done\",\"item_id\":\"a\",\"output_index\":0,\"text\":\"SECRET\"}\n\ndata: {\"type\":\"response.output_text.delta\",\"item_id\":\"m\",\"output_index\":1,\"content_index\":0,\"delta\":\"Rain\"}\n\n".to_owned(),
         ),

@@ -29,7 +29,7 @@ pub(crate) const EVERYWHERE: [&str; 15] = [
 pub(crate) fn of(dialect: Dialect) -> &'static [&'static str] {
     match dialect {
         // Each event has an id and a time of its own, and states what the call used so far.
-        Dialect::Adk => &["id", "timestamp", "usageMetadata"],
+        Dialect::Adk => &["id", "timestamp", "usageMetadata", "usage_metadata"],
         // The time of the event; the framework's event from which it was made.
         Dialect::AgUi => &["timestamp", "rawEvent"],
         // Lists that grow with the text, and the text again.

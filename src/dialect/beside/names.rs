@@ -36,7 +36,7 @@ pub(in crate::dialect) fn is_identity(name: &[u8]) -> bool {
         Some(b'k') => ends(&[b"task"]),
         Some(b'l') => ends(&[b"model", b"Model"]),
         Some(b'm') => ends(&[b"from"]),
-        Some(b'n') => ends(&[b"modelVersion", b"run"]),
+        Some(b'n') => ends(&[b"modelVersion", b"model_version", b"run"]),
         Some(b'r') => ends(&[b"author", b"sender", b"speaker", b"worker"]),
         Some(b's') => ends(&[b"_ns"]),
         Some(b't') => ends(&[b"agent", b"Agent", b"object"]),

@@ -15,7 +15,7 @@ use super::object::Object;
 use super::reader::Reader;
 use super::spec::{self, DialectSpec, ErrorContext, Failure, PLAIN, Parser, ResumeIds, Sign};
 use super::text;
-use super::turn::Turn;
+use super::turn::{MAX_STEPS, Turns};
 use crate::event::{Class, Content, Event, Keep, Side, Terminal, TextsOver, Usage};
 use crate::wire::json::{self, Kind};
 use crate::wire::{Frame, Framing};
@@ -91,8 +91,10 @@ struct State {
     text: Option<&'static str>,
     /// Hashes of the names of the members by which tokens say whose text they are.
     writers: Vec<u64>,
-    /// In which step or message the last token was.
-    turn: Turn,
+    /// In which steps the last tokens were.
+    steps: Turns,
+    /// The ids beside the last tokens.
+    ids: Turns,
 }
 
 impl Parser for State {
@@ -101,7 +103,8 @@ impl Parser for State {
             event,
             place,
             writers,
-            turn,
+            step,
+            id,
         } = classify(frame)?;
         self.typed |= frame.data().starts_with(b"{");
         self.text = self.text.or(place);
@@ -109,7 +112,9 @@ impl Parser for State {
         if is_token && !writers.have_names(&self.writers) {
             self.writers = writers.names().collect();
         }
-        let begins = is_token && self.turn.begins(turn);
+        let lane = event.lane;
+        let is_next = is_token && self.steps.begins(lane, step, MAX_STEPS);
+        let begins = (is_token && self.ids.begins(lane, id, 1)) || is_next;
         Some(match event.texts_over {
             TextsOver::None if begins => event.with_texts_over(TextsOver::Perhaps),
             TextsOver::None => event,
@@ -118,8 +123,9 @@ impl Parser for State {
         })
     }
 
-    fn note_repeated(&mut self, _: u64) {
-        self.turn.goes_on();
+    fn note_repeated(&mut self, lane: u64) {
+        self.steps.goes_on(lane);
+        self.ids.goes_on(lane);
     }
 
     /// The conventions have no rule for the end of a stream.
@@ -143,8 +149,10 @@ struct Read {
     place: Option<&'static str>,
     /// Whose text it says that it is.
     writers: Writers,
-    /// A hash of the step or message that it names by a number or an id; zero if it names none.
-    turn: u64,
+    /// A hash of the step that it names; zero if it names none.
+    step: u64,
+    /// A hash of its id; zero if it has none.
+    id: u64,
 }
 
 fn classify(frame: &Frame<'_>) -> Option<Read> {
@@ -159,7 +167,8 @@ fn classify(frame: &Frame<'_>) -> Option<Read> {
             event: done,
             place: None,
             writers: Writers::default(),
-            turn: 0,
+            step: 0,
+            id: 0,
         });
     }
     let fields = match Fields::read(data) {
@@ -176,12 +185,13 @@ fn classify(frame: &Frame<'_>) -> Option<Read> {
         None => return None,
     };
     let place = fields.place().filter(|_| meaning == Meaning::Token);
-    let (writers, turn) = (fields.writers, fields.turn);
+    let (writers, step, id) = (fields.writers, fields.step, fields.id);
     Some(Read {
         event: event(frame, meaning, fields),
         place,
         writers,
-        turn,
+        step,
+        id,
     })
 }
 
@@ -253,8 +263,10 @@ struct Fields<'a> {
     has_state: bool,
     has_status: bool,
     writers: Writers,
-    /// A hash of the members in [`TURNS`].
-    turn: u64,
+    /// A hash of the members that [`names_step`] knows.
+    step: u64,
+    /// A hash of `id`, unless it counts events.
+    id: u64,
     /// Token counts in an object of their own.
     nested_usage: Option<Usage>,
     /// Token counts beside the other members.
@@ -267,16 +279,6 @@ struct Fields<'a> {
 /// with the text in one of its members.
 const PLACES: [&[u8]; 8] = [
     b"content", b"text", b"delta", b"token", b"data", b"chunk", b"message", b"value",
-];
-/// Members that are the same in all pieces of a text, unless they count its events.
-const TURNS: [&[u8]; 7] = [
-    b"id",
-    b"iteration",
-    b"round",
-    b"step",
-    b"step_id",
-    b"turn",
-    b"turn_id",
 ];
 const PLACES_IN_DATA: [&[u8]; 4] = [b"content", b"text", b"token", b"chunk"];
 /// The distance between the ranks of two places, which leaves room for the members of `data`.
@@ -325,13 +327,18 @@ impl<'a> Fields<'a> {
                 self.spoken_by(reader, key)?;
             }
             key if beside::names_writer(key) => self.spoken_by(reader, key)?,
-            key if TURNS.contains(&key) => {
+            b"id" => {
                 let raw = reader.raw()?;
                 // An id of digits counts events.
                 let is_digit = |byte: &u8| byte.is_ascii_digit() || *byte == b'"';
-                let counts = key == b"id" && raw.iter().all(is_digit);
-                if !counts && !matches!(raw, b"null" | b"\"\"") {
-                    self.turn = self.turn.wrapping_add(text::key((key, raw)));
+                if raw != b"null" && !raw.iter().all(is_digit) {
+                    self.id = text::key(raw);
+                }
+            }
+            key if names_step(key) => {
+                let raw = reader.raw()?;
+                if !matches!(raw, b"null" | b"\"\"") {
+                    self.step = self.step.wrapping_add(text::key((key, raw)));
                 }
             }
             b"state" => {
@@ -395,6 +402,27 @@ impl<'a> Fields<'a> {
         self.nested_usage
             .or_else(|| Some(self.own_usage).filter(|usage| *usage != Usage::default()))
     }
+}
+
+/// Reports whether a member names the step in which a text is written: it is the same in all pieces of the text, unless
+/// it counts its events.
+const fn names_step(key: &[u8]) -> bool {
+    matches!(
+        key,
+        b"iteration"
+            | b"round"
+            | b"step"
+            | b"stepId"
+            | b"stepIndex"
+            | b"stepNumber"
+            | b"step_id"
+            | b"step_index"
+            | b"step_number"
+            | b"turn"
+            | b"turnId"
+            | b"turn_id"
+            | b"turn_number"
+    )
 }
 
 fn position(places: &[&[u8]], key: &[u8]) -> Option<usize> {

@@ -14,7 +14,7 @@ use super::spec::{
     chat_or_completion,
 };
 use super::text;
-use super::turn::Turn;
+use super::turn::Turns;
 use crate::event::{Class, Content, Event, Keep, Terminal, TextsOver};
 use crate::wire::json::Kind;
 use crate::wire::{Frame, Framing};
@@ -79,8 +79,10 @@ struct State {
     finished: u64,
     /// A hash of the id of the completion. Zero if it has none, or if each of its chunks has an id of its own.
     completion: u64,
-    /// The completion of the last role.
-    turn: Turn,
+    /// The completions of the last roles.
+    roles_of: Turns,
+    /// The completions of the last chunks.
+    chunks_of: Turns,
 }
 
 impl Parser for State {
@@ -99,11 +101,17 @@ impl Parser for State {
         // The chunk with the counts may repeat the role, under any id.
         let may_open = self.finished != 0 && finished == 0 && chunk.role && chunk.usage.is_none();
         let mut event = self.event(frame, &chunk, seen);
+        let lane = event.lane;
         if !chunk.role {
-            self.turn.goes_on();
-        } else if finished == 0 && chunk.usage.is_none() && self.turn.begins(completion(data)) {
+            self.roles_of.goes_on(lane);
+        }
+        if finished == 0 && chunk.usage.is_none() {
             // An agent may leave out why the model stopped before it called a tool.
-            event.texts_over = TextsOver::Perhaps;
+            let id = completion(data);
+            let is_another = self.chunks_of.begins(lane, id, 0);
+            if is_another || (chunk.role && self.roles_of.begins(lane, id, 1)) {
+                event.texts_over = TextsOver::Perhaps;
+            }
         }
         if may_open && self.opens_another(data) {
             (self.begun, self.finished) = (begun, 0);
@@ -115,8 +123,9 @@ impl Parser for State {
         Some(event)
     }
 
-    fn note_repeated(&mut self, _: u64) {
-        self.turn.goes_on();
+    fn note_repeated(&mut self, lane: u64) {
+        self.roles_of.goes_on(lane);
+        self.chunks_of.goes_on(lane);
     }
 }
 

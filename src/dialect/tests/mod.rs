@@ -1,5 +1,6 @@
 //! Tests of the meaning of single frames. Whole streams are in `tests/data`.
 
+mod adk;
 mod agents;
 mod detection;
 mod endings;

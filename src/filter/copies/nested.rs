@@ -7,14 +7,17 @@ const BLANKS: [&[u8]; 3] = [b"\\n", b"\\r", b"\\t"];
 /// What a Python value written as text begins with.
 const PYTHON: [&[u8]; 4] = [b"{'", b"['", b"[{'", b"('"];
 
-/// What JSON within a string may have in it if it says a thought or a call of the model, in small letters.
-const DOUBTFUL: [&[u8]; 11] = [
+/// What the marks of a thought or a call begin with, in small letters.
+const MARKS: [&[u8]; 6] = [
     b"<",
     b"u003c",
     b"\xe2\x97\x81",
     b"u25c1",
     b"[tool_calls",
     b"[unused",
+];
+/// What the names and types of thoughts have in them, and the labels of ReAct, in small letters.
+const WORDS: [&[u8]; 5] = [
     b"think",
     b"thought",
     b"reasoning",
@@ -25,7 +28,49 @@ const DOUBTFUL: [&[u8]; 11] = [
 /// Reports whether JSON within a string has nothing in it that may be a thought or a call of the model.
 pub(super) fn is_plain(text: &[u8]) -> bool {
     let text = text.to_ascii_lowercase();
-    !(DOUBTFUL.iter()).any(|word| memchr::memmem::find(&text, word).is_some())
+    let has_mark = (MARKS.iter()).any(|mark| memchr::memmem::find(&text, mark).is_some());
+    let says = |word: &&[u8]| {
+        memchr::memmem::find_iter(&text, word).any(|at| {
+            let (before, after) = text.split_at_checked(at).unwrap_or_default();
+            let after = after.get(word.len()..).unwrap_or_default();
+            begins(before) && (word.ends_with(b":") || ends(after))
+        })
+    };
+    !has_mark && !WORDS.iter().any(says)
+}
+
+/// Reports whether the name or label that goes on after this begins a string or a line. A word of a sentence does not:
+/// `Do you think so?`
+fn begins(before: &[u8]) -> bool {
+    let rest = without_end(without_end(before, is_part), is_around);
+    rest.last().is_none_or(|byte| is_border(*byte)) || rest.ends_with(b"\\n")
+}
+
+/// Returns what is before the bytes of this kind at the end.
+fn without_end(bytes: &[u8], is_such: fn(u8) -> bool) -> &[u8] {
+    let last = bytes.iter().rposition(|byte| !is_such(*byte));
+    let end = last.map_or(0, |last| last + 1);
+    bytes.get(..end).unwrap_or_default()
+}
+
+/// Reports whether the name or label that this goes on with is followed by a quote or a colon.
+fn ends(after: &[u8]) -> bool {
+    let mut after = after.iter().skip_while(|byte| is_part(**byte));
+    let next = after.find(|byte| !is_around(**byte));
+    next.is_none_or(|byte| is_border(*byte) || *byte == b':')
+}
+
+const fn is_part(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')
+}
+
+const fn is_around(byte: u8) -> bool {
+    matches!(byte, b' ' | b'*' | b'#')
+}
+
+/// Reports whether the byte is a quote, or belongs to the escape of one or of a line break.
+const fn is_border(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\'' | b'\\')
 }
 
 /// Reports whether the raw body of a JSON string is a whole JSON value or Python value again, or lines of such values
@@ -135,6 +180,27 @@ mod tests {
             ("A note:\\ndata: none", false),
         ] {
             assert_eq!(holds_json(text.as_bytes()), holds, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_question_is_plain_also_if_it_asks_what_the_user_thinks() {
+        for (text, plain) in [
+            (r#"{\"question\":\"Do you think so?\"}"#, true),
+            (r#"{\"question\":\"What do you think\"}"#, true),
+            (r#"{\"a\":\"On second thought:\\nthink twice.\"}"#, true),
+            (r#"{\"a\":\"Reasoning effort?\"}"#, true),
+            (r#"{\"a\":\"Proposed action: send it\"}"#, true),
+            (r#"{\"think\":\"x\"}"#, false),
+            (r#"{\"innerThoughts\" : \"x\"}"#, false),
+            (r#"{\"type\":\"reasoning.text\",\"t\":\"x\"}"#, false),
+            (r"{'model_reasoning': 'x'}", false),
+            (r#"{\"a\":\"Thought: x\"}"#, false),
+            (r#"{\"a\":\"Well.\\n**Action:** x\"}"#, false),
+            (r#"{\"a\":\"Well.\\nAction: x\"}"#, false),
+            (r#"{\"a\":\"<b>\"}"#, false),
+        ] {
+            assert_eq!(is_plain(text.as_bytes()), plain, "{text}");
         }
     }
 

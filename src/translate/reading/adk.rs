@@ -1,5 +1,6 @@
 //! Google ADK, `/run_sse`: each event has the agent that speaks and parts as Gemini has them.
 //!
+//! Members are named in camel case, or in snake case, as in Python.
 //! An event without `partial` repeats the text of the partial events before it. The stream ends without a marker.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -8,9 +9,15 @@ use super::{Reading, shared};
 use crate::event::{Event, Terminal};
 use crate::translate::part::{By, Part, Reason, Scope, StateOp};
 use crate::translate::raw::{
-    at, elements, escaped, id, is_true, member, members, number, string, word,
+    Names, at, either, elements, escaped, id, is_true, member, members, number, said, string, word,
 };
 use crate::wire::{Frame, json};
+
+const CACHED: Names = ["cachedContentTokenCount", "cached_content_token_count"];
+const CALL: Names = ["functionCall", "function_call"];
+const CONFIRMATIONS: Names = ["requestedToolConfirmations", "requested_tool_confirmations"];
+const LONG_RUNNING: Names = ["longRunningToolIds", "long_running_tool_ids"];
+const RUN: Names = ["invocationId", "invocation_id"];
 
 /// The text that an agent has streamed since its last whole event.
 #[derive(Debug, Default)]
@@ -76,7 +83,8 @@ impl Reading for Adk {
         if !json::is_whole(data) {
             return;
         }
-        let code = id(data, &["errorCode"]);
+        let code = either(data, ["errorCode", "error_code"]).map(|code| id(code, &[]));
+        let code = code.unwrap_or_default();
         if let Some(error) = member(data, "error") {
             parts(Part::Error {
                 code: code.into(),
@@ -91,16 +99,18 @@ impl Reading for Adk {
         let partial = is_true(data, &["partial"]);
         self.content(data, partial, parts);
         Self::actions(author, data, parts);
-        let cached = number(data, &["usageMetadata", "cachedContentTokenCount"]);
+        let cached = either(data, ["usageMetadata", "usage_metadata"])
+            .and_then(|usage| either(usage, CACHED))
+            .and_then(|count| number(count, &[]));
         shared::usage(event, cached, parts);
         if !code.is_empty() {
             parts(Part::Error {
                 code: code.into(),
-                message: word(data, &["errorMessage"]).into(),
+                message: said(data, ["errorMessage", "error_message"]).into(),
             });
         } else if event.terminal == Some(Terminal::MayEnd) {
-            let waits = at(data, &["longRunningToolIds"]).is_some_and(|ids| ids != b"[]");
-            let told = word(data, &["finishReason"]);
+            let waits = either(data, LONG_RUNNING).is_some_and(|ids| ids != b"[]");
+            let told = said(data, ["finishReason", "finish_reason"]);
             let reason = match told {
                 _ if waits => Reason::Interrupt,
                 b"" => Reason::Stop,
@@ -147,9 +157,9 @@ impl Adk {
     fn begin(&mut self, author: &[u8], data: &[u8], parts: &mut dyn FnMut(Part<'_>)) {
         if !std::mem::replace(&mut self.started, true) {
             parts(Part::Start {
-                run: word(data, &["invocationId"]).into(),
+                run: said(data, RUN).into(),
                 thread: b"".into(),
-                model: word(data, &["modelVersion"]).into(),
+                model: said(data, ["modelVersion", "model_version"]).into(),
             });
         }
         if !author.is_empty() && self.author != author {
@@ -167,9 +177,10 @@ impl Adk {
     fn content(&mut self, data: &[u8], partial: bool, parts: &mut dyn FnMut(Part<'_>)) {
         let list = at(data, &["content", "parts"]).map(elements);
         let mut hasher = DefaultHasher::default();
-        for name in ["author", "branch", "invocationId"] {
+        for name in ["author", "branch"] {
             word(data, &[name]).hash(&mut hasher);
         }
+        said(data, RUN).hash(&mut hasher);
         let key = hasher.finish();
         let known = self.agents.iter().position(|agent| agent.key == key);
         let mut agent = match known {
@@ -188,7 +199,7 @@ impl Adk {
             let is_thought = is_true(part, &["thought"]);
             if member(part, "text").is_none() {
                 // The whole event repeats a call that comes in pieces.
-                if !partial || member(part, "functionCall").is_none() {
+                if !partial || either(part, CALL).is_none() {
                     self.other(part, data, parts);
                 }
             } else if !partial {
@@ -231,7 +242,7 @@ impl Adk {
 
     /// Reads a part that is no text.
     fn other(&mut self, part: &[u8], data: &[u8], parts: &mut dyn FnMut(Part<'_>)) {
-        if let Some(call) = member(part, "functionCall") {
+        if let Some(call) = either(part, CALL) {
             let args = member(call, "args").unwrap_or(b"{}");
             self.call(
                 word(call, &["id"]),
@@ -240,21 +251,23 @@ impl Adk {
                 data,
                 parts,
             );
-        } else if let Some(code) = member(part, "executableCode") {
+        } else if let Some(code) = either(part, ["executableCode", "executable_code"]) {
             self.call(b"", b"code_execution", code, data, parts);
-        } else if let Some(result) = member(part, "functionResponse") {
+        } else if let Some(result) = either(part, ["functionResponse", "function_response"]) {
             let response = member(result, "response").unwrap_or(b"null");
             let ok = member(response, "error").is_none();
             let (told, name) = (word(result, &["id"]), word(result, &["name"]));
             self.result(told, name, ok, response, parts);
-        } else if let Some(result) = member(part, "codeExecutionResult") {
+        } else if let Some(result) = either(part, ["codeExecutionResult", "code_execution_result"])
+        {
             let outcome = word(result, &["outcome"]);
             let ok = matches!(outcome, b"" | b"OUTCOME_OK");
             self.result(b"", b"code_execution", ok, result, parts);
         } else {
-            let name = members(part).into_iter().map(|(name, _)| name).next();
+            let mut filled = members(part).into_iter();
+            let name = filled.find(|(_, value)| *value != b"null");
             parts(Part::Raw {
-                name: name.unwrap_or_default().into(),
+                name: name.map(|(name, _)| name).unwrap_or_default().into(),
                 data: part.into(),
             });
         }
@@ -316,22 +329,23 @@ impl Adk {
     /// Reads what the agent does besides speaking.
     fn actions(author: &[u8], data: &[u8], parts: &mut dyn FnMut(Part<'_>)) {
         let actions = member(data, "actions").unwrap_or_default();
-        if let Some(delta) = member(actions, "stateDelta").filter(|delta| *delta != b"{}") {
+        let delta = either(actions, ["stateDelta", "state_delta"]);
+        if let Some(delta) = delta.filter(|delta| *delta != b"{}") {
             let value = [b"{\"".as_slice(), author, b"\":", delta, b"}"].concat();
             parts(Part::State {
                 op: StateOp::Update,
                 value: value.into(),
             });
         }
-        let confirmations = member(actions, "requestedToolConfirmations").unwrap_or_default();
-        for (call, payload) in members(confirmations) {
+        let confirmations = either(actions, CONFIRMATIONS);
+        for (call, payload) in members(confirmations.unwrap_or_default()) {
             parts(Part::Interrupt {
                 id: call.into(),
                 reason: b"approval".into(),
                 payload: payload.into(),
             });
         }
-        let waiting = member(data, "longRunningToolIds");
+        let waiting = either(data, LONG_RUNNING);
         for call in waiting.map(elements).unwrap_or_default() {
             parts(Part::Interrupt {
                 id: string(call).unwrap_or_default().into(),
@@ -405,6 +419,19 @@ mod tests {
             content: br#"{"t":4}"#.into(),
             partial: false,
         }));
+    }
+
+    #[test]
+    fn members_may_be_in_snake_case() {
+        let stream = String::from_utf8(fixture("adk", "tools.sse")).unwrap();
+        let endings = ["Call", "Response", "Id", "Delta", "Metadata", "TokenCount"];
+        let snake = endings.iter().fold(stream, |stream, ending| {
+            let small = ending.replace("TokenC", "token_c").to_ascii_lowercase();
+            stream.replace(ending, &format!("_{small}"))
+        });
+        let mut reading = Adk::default();
+        let parts = parts_of(&mut reading, Dialect::Adk, Framing::Sse, snake.as_bytes());
+        assert_eq!(parts, read("tools.sse"), "{snake}");
     }
 
     #[test]

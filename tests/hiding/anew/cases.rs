@@ -71,6 +71,11 @@ pub(super) fn streams() -> Vec<(Dialect, &'static str, String)> {
         ("another step", ",\"step\":1", ",\"step\":2"),
         ("another turn", ",\"turn\":1", ",\"turn\":2"),
         ("another id", ",\"id\":\"a\"", ",\"id\":\"b\""),
+        (
+            "another number of a step",
+            ",\"stepNumber\":1",
+            ",\"stepNumber\":2",
+        ),
     ] {
         let pieces = ["A ", "< ", "B"].map(of(one));
         all.push((
@@ -79,6 +84,17 @@ pub(super) fn streams() -> Vec<(Dialect, &'static str, String)> {
             [pieces.concat(), thoughts(&of(other))].concat(),
         ));
     }
+    let step = |number: u8, piece: &str| token(&format!(",\"step\":{number}"), piece);
+    all.push((
+        Dialect::Convention,
+        "steps of one event each",
+        [
+            step(1, "A < B"),
+            step(2, "<think>SECRET</think>Snow."),
+            step(3, "<think>SECRET</think>Rain."),
+        ]
+        .concat(),
+    ));
     let chat = |id: &'static str| {
         move |members: &str| {
             format!(
@@ -96,6 +112,15 @@ pub(super) fn streams() -> Vec<(Dialect, &'static str, String)> {
             chat("a")(role),
             piece_of("a")("A < B"),
             chat("b")(role),
+            thoughts(&piece_of("b")),
+        ]
+        .concat(),
+    ));
+    all.push((
+        Dialect::OpenAiChat,
+        "another completion without a role",
+        [
+            ["A ", "< ", "B"].map(piece_of("a")).concat(),
             thoughts(&piece_of("b")),
         ]
         .concat(),

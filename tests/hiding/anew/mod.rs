@@ -73,6 +73,34 @@ fn agents_that_write_at_once_have_texts_of_their_own() {
 }
 
 #[test]
+fn an_agent_goes_on_with_its_text_after_another_one() {
+    let rules = rules(Hide::Drop, Hide::Drop);
+    let by = |agent: &str, piece: &str| {
+        token(
+            &format!(",\"agent\":\"{agent}\",\"id\":\"m-{agent}\",\"step\":\"s-{agent}\""),
+            piece,
+        )
+    };
+    let pieces = ["The ", "tag ", "<think>", " is ", "prose."];
+    for burst in 1..4 {
+        let mut stream = String::new();
+        for part in pieces.chunks(burst) {
+            for agent in ["a", "b"] {
+                stream.extend(part.iter().map(|piece| by(agent, piece)));
+            }
+        }
+        let out = through(
+            Dialect::Convention,
+            Framing::Sse,
+            &rules,
+            &[stream.as_bytes()],
+        );
+        let seen = text(Dialect::Convention, Framing::Sse, &out);
+        assert_eq!(seen.len(), 2 * pieces.concat().len(), "{burst}: {seen}");
+    }
+}
+
+#[test]
 fn what_another_agent_does_amid_a_mark_does_not_break_it() {
     let rules = rules(Hide::Drop, Hide::Keep);
     let by = |agent: &str, piece: &str| token(&format!(",\"agent\":\"{agent}\""), piece);
