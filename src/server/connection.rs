@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_rustls::server::TlsStream;
 
+use super::departures;
 use super::engine::{Ended, Engine};
 use super::interim::Interim;
 use super::refusal;
@@ -127,6 +128,8 @@ pub(super) struct Connection<S, G> {
     timer: Option<Box<Timer>>,
     /// Whether the connection was told to close.
     going: bool,
+    /// It is over, and waits for its turn to end.
+    is_over: bool,
     metrics: Arc<Metrics>,
     _held: G,
 }
@@ -145,6 +148,7 @@ where
             armed: None,
             timer: None,
             going: false,
+            is_over: false,
             metrics,
             _held: held,
         }
@@ -229,6 +233,9 @@ where
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_over {
+            return Poll::Ready(());
+        }
         if let Err(error) = ready!(self.poll_end(cx)) {
             if let Some(status) = error.malformed() {
                 self.metrics.refused(Refusal::Malformed);
@@ -236,6 +243,7 @@ where
             }
             tracing::debug!(%error, "a client connection ended");
         }
-        Poll::Ready(())
+        self.is_over = true;
+        departures::poll_turn(cx)
     }
 }

@@ -2,6 +2,7 @@
 
 mod accept;
 mod connection;
+mod departures;
 mod engine;
 mod first_bytes;
 pub mod holder;

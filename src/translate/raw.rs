@@ -61,12 +61,12 @@ pub(super) fn member<'a>(object: &'a [u8], name: &str) -> Option<&'a [u8]> {
 pub(super) type Names = [&'static str; 2];
 
 /// Returns the raw value of a member under either of its names, unless it is `null`.
-pub(super) fn either<'a>(object: &'a [u8], names: Names) -> Option<&'a [u8]> {
+pub(super) fn either(object: &[u8], names: Names) -> Option<&[u8]> {
     names.iter().find_map(|name| member(object, name))
 }
 
 /// Returns the raw body of the string that a member is, under either of its names; empty if there is none.
-pub(super) fn said<'a>(object: &'a [u8], names: Names) -> &'a [u8] {
+pub(super) fn said(object: &[u8], names: Names) -> &[u8] {
     either(object, names).and_then(string).unwrap_or_default()
 }
 
