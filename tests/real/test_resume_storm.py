@@ -23,9 +23,6 @@ pytestmark = [pytest.mark.alone, pytest.mark.drill, pytest.mark.slow]
 ATTEMPTS = 3
 # The clients of this test take most of the time of the machine: 5,000 connections and their first events.
 P99_MS = 2000
-# What the events of others may be late while thousands of connections end, and begin, within moments: each of them
-# takes its turn of the thread, so this is not the doubling that other neighbours are held to.
-OTHERS_P99_MS = 120
 MIB = 1 << 20
 # How long the delay of other streams is measured: from before the cut until after the last has come back.
 FOR = storm.JITTER + 2.0
@@ -120,7 +117,7 @@ def test_a_storm_of_clients_that_come_back(weir, good, agent, store, capsys, rec
                 assert back.p99 < P99_MS
                 # A queue holds what is replayed: some 10 KiB here, beside the connection.
                 assert growth < 128 * 1024
-                if bearable(apart, beside) or beside["p99"] < OTHERS_P99_MS:
+                if bearable(apart, beside):
                     break
             else:
                 pytest.fail(f"events of others came late: {tried}")
