@@ -355,7 +355,9 @@ impl<'a> Metadata<'a> {
             let raw = reader.raw()?;
             match key {
                 // Another step of the graph runs another node, or the same one again.
-                b"langgraph_step" => beside.may_vary(key, raw),
+                b"langgraph_step" => {
+                    beside.may_vary(key, raw);
+                }
                 // Facts about the graph and the model.
                 key if key.starts_with(b"langgraph_") || key.starts_with(b"ls_") => {
                     beside.same(key, raw);

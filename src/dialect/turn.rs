@@ -24,37 +24,42 @@ impl Turns {
         if value == 0 {
             return false;
         }
-        if self.known(lane).is_none() {
-            if self.first.is_none() {
-                self.first = Some((lane, Turn::default()));
-            } else {
-                if self.others.len() == MAX_OTHERS {
-                    self.others.remove(0);
-                }
-                self.others.push((lane, Turn::default()));
+        match &mut self.first {
+            Some((own, turn)) if *own == lane => turn.begins(value, most),
+            first @ None => {
+                *first = Some((lane, Turn::first(value)));
+                false
             }
+            Some(_) => self.begins_beside(lane, value, most),
         }
-        self.known(lane)
-            .is_some_and(|turn| turn.begins(value, most))
+    }
+
+    /// Does the same for a text that is not the first one.
+    #[inline(never)]
+    fn begins_beside(&mut self, lane: u64, value: u64, most: u8) -> bool {
+        if let Some((_, turn)) = self.others.iter_mut().find(|(own, _)| *own == lane) {
+            return turn.begins(value, most);
+        }
+        if self.others.len() == MAX_OTHERS {
+            self.others.remove(0);
+        }
+        self.others.push((lane, Turn::first(value)));
+        false
     }
 
     /// Notes a further piece of the text in this lane with the last value, or without one.
     pub(super) fn goes_on(&mut self, lane: u64) {
-        if let Some(turn) = self.known(lane) {
+        let mut all = self.first.iter_mut().chain(&mut self.others);
+        if let Some((_, turn)) = all.find(|(own, _)| *own == lane) {
             turn.lasts = true;
         }
-    }
-
-    fn known(&mut self, lane: u64) -> Option<&mut Turn> {
-        let mut all = self.first.iter_mut().chain(&mut self.others);
-        all.find(|(own, _)| *own == lane).map(|(_, turn)| turn)
     }
 }
 
 /// The value beside the last piece of one text.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Turn {
-    /// A hash; zero before the first one.
+    /// A hash.
     value: u64,
     /// More than one event had this value.
     lasts: bool,
@@ -63,22 +68,25 @@ struct Turn {
 }
 
 impl Turn {
+    const fn first(value: u64) -> Self {
+        Self {
+            value,
+            lasts: false,
+            changes: 0,
+        }
+    }
+
     const fn begins(&mut self, value: u64, most: u8) -> bool {
         if value == self.value {
             self.lasts = true;
             return false;
         }
-        let is_first = self.value == 0;
-        let is_another = !is_first && (self.lasts || self.changes < most);
+        let is_another = self.lasts || self.changes < most;
         let before = if self.lasts { 0 } else { self.changes };
         *self = Self {
             value,
             lasts: false,
-            changes: if is_first {
-                0
-            } else {
-                before.saturating_add(1)
-            },
+            changes: before.saturating_add(1),
         };
         is_another
     }

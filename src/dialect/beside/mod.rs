@@ -92,10 +92,13 @@ impl Beside {
         }
     }
 
-    /// Adds a member that must be equal unless it is new in every event of the stream, whatever its name says.
-    pub(super) fn may_vary(&mut self, name: &[u8], raw: &[u8]) {
+    /// Adds a member that must be equal unless it is new in every event of the stream, whatever its name says. Returns a
+    /// hash of its value; zero if it says nothing.
+    pub(super) fn may_vary(&mut self, name: &[u8], raw: &[u8]) -> u32 {
         if reader::says_something(raw) {
-            self.vary(name, raw, is_short(raw));
+            self.vary(name, raw, is_short(raw))
+        } else {
+            0
         }
     }
 
@@ -104,14 +107,17 @@ impl Beside {
         self.vary(name, word, word.len() <= MAX_STAMP_BYTES);
     }
 
-    fn vary(&mut self, name: &[u8], value: &[u8], is_short: bool) {
+    /// Returns a hash of the value.
+    fn vary(&mut self, name: &[u8], value: &[u8], is_short: bool) -> u32 {
+        let hash = half(Fold::of(value));
         match self.loose.get_mut(self.len) {
             Some(free) if is_short => {
-                *free = (half(Fold::of(name)), half(Fold::of(value)));
+                *free = (half(Fold::of(name)), hash);
                 self.len += 1;
             }
             _ => self.same(name, value),
         }
+        hash
     }
 
     /// Reads the number of a choice or a block, for the key. Zero if there is none; a value that is no number is a

@@ -8,7 +8,6 @@ mod chunk;
 use super::beside::Seen;
 use super::first_frame::FirstFrame;
 use super::object::Object;
-use super::reader::Reader;
 use super::spec::{
     self, DialectSpec, ErrorContext, Failure, GenAi, HideFacts, PLAIN, Parser, Sign,
     chat_or_completion,
@@ -16,7 +15,6 @@ use super::spec::{
 use super::text;
 use super::turn::Turns;
 use crate::event::{Class, Content, Event, Keep, Terminal, TextsOver};
-use crate::wire::json::Kind;
 use crate::wire::{Frame, Framing};
 use chunk::{Chunk, Field, bit};
 
@@ -78,7 +76,7 @@ struct State {
     /// The choices whose finish reason was sent.
     finished: u64,
     /// A hash of the id of the completion. Zero if it has none, or if each of its chunks has an id of its own.
-    completion: u64,
+    completion: u32,
     /// The completions of the last roles.
     roles_of: Turns,
     /// The completions of the last chunks.
@@ -107,17 +105,16 @@ impl Parser for State {
         }
         if finished == 0 && chunk.usage.is_none() {
             // An agent may leave out why the model stopped before it called a tool.
-            let id = completion(data);
-            let is_another = self.chunks_of.begins(lane, id, 0);
-            if is_another || (chunk.role && self.roles_of.begins(lane, id, 1)) {
+            let is_another = self.chunks_of.begins(lane, chunk.id.into(), 0);
+            if is_another || (chunk.role && self.roles_of.begins(lane, chunk.id.into(), 1)) {
                 event.texts_over = TextsOver::Perhaps;
             }
         }
-        if may_open && self.opens_another(data) {
+        if may_open && self.opens_another(chunk.id) {
             (self.begun, self.finished) = (begun, 0);
             event.terminal = Some(Terminal::Reopens);
         } else if finished != 0 || begun & !self.begun != 0 {
-            self.note_completion(data, finished != 0);
+            self.note_completion(chunk.id, finished != 0);
             event.terminal = self.end(begun, finished);
         }
         Some(event)
@@ -129,43 +126,24 @@ impl Parser for State {
     }
 }
 
-/// Returns a hash of the id of a chunk; zero if it has none.
-fn completion(data: &[u8]) -> u64 {
-    let mut id = 0;
-    // The rest has been read, and is well formed: it is left as soon as the id is known.
-    let _ = Reader::new(data).object(|reader, key| {
-        if key != b"id" {
-            return reader.skip();
-        }
-        if reader.kind()? == Kind::String {
-            id = text::key(reader.word()?);
-        }
-        None
-    });
-    id
-}
-
 impl State {
     /// Notes the id of a chunk in which a choice begins, or in which one finishes.
-    #[inline(never)]
-    fn note_completion(&mut self, data: &[u8], finishes: bool) {
+    const fn note_completion(&mut self, id: u32, finishes: bool) {
         if finishes {
-            if self.begun == 0 || completion(data) != self.completion {
+            if self.begun == 0 || id != self.completion {
                 self.completion = 0;
             }
         } else if self.begun == 0 {
-            self.completion = completion(data);
+            self.completion = id;
         }
     }
 
     /// Reports whether a chunk with a role opens another completion than the one that has ended: an agent forwards
     /// those of all of its calls of the model.
-    #[inline(never)]
-    fn opens_another(&mut self, data: &[u8]) -> bool {
+    const fn opens_another(&mut self, id: u32) -> bool {
         if self.completion == 0 {
             return false;
         }
-        let id = completion(data);
         let is_other = id != 0 && id != self.completion;
         if is_other {
             self.completion = id;

@@ -55,6 +55,8 @@ pub(super) enum Field {
 pub(super) struct Chunk {
     /// Whether there is a top-level `error`.
     pub(super) failed: bool,
+    /// A hash of the id of the completion; zero if there is none.
+    pub(super) id: u32,
     pub(super) has_choices: bool,
     pub(super) usage: Option<Usage>,
     pub(super) choices: usize,
@@ -108,7 +110,11 @@ impl Chunk {
         let is_object = reader.object(|reader, key| {
             match key {
                 // Some servers give each chunk an id of its own.
-                b"id" => chunk.beside.may_vary(key, reader.raw()?),
+                b"id" => {
+                    let raw = reader.raw()?;
+                    let hash = chunk.beside.may_vary(key, raw);
+                    chunk.id = if raw.starts_with(b"\"") { hash } else { 0 };
+                }
                 b"object" | b"model" => chunk.beside.same(key, reader.raw()?),
                 // The time of the chunk, llama.cpp's measurements up to it, and the build of the server that wrote it,
                 // which changes where several serve one completion.
