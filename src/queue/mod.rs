@@ -22,7 +22,7 @@ use crate::length::Length;
 use gate::Gate;
 pub use gate::{Batch, Gating};
 pub use limits::{Limits, Overflow};
-pub use receiver::{Next, Receiver};
+pub use receiver::{Next, Receiver, Then};
 use ring::Ring;
 pub use ring::{Counts, LARGE_BYTES, Taken};
 pub use sender::{Feed, Pushing, Sender};

@@ -21,15 +21,23 @@ pub enum Next {
         waited: Duration,
         /// How long the oldest of these events has waited.
         aged: Duration,
-        /// The queue is empty, but not closed.
-        last: bool,
-        /// The queue is empty, and closed as complete.
-        ends: bool,
+        then: Then,
         /// If not empty, these are the bytes: a large event, in its own buffer.
         large: Vec<u8>,
     },
     /// The end.
     End(Close),
+}
+
+/// What follows what a reader has just got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// More is there, or the queue ends in another way than as complete.
+    More,
+    /// The queue is empty, but not closed.
+    Waits,
+    /// The queue is empty, and closed as complete.
+    Ends,
 }
 
 /// The response's end of a queue.
@@ -119,8 +127,11 @@ impl Receiver {
         let empty = state.ring.is_empty();
         state.waiting_since = (!empty).then_some(now);
         state.excuse();
-        let last = empty && state.close.is_none();
-        let ends = empty && state.close == Some(Close::Clean);
+        let then = match state.close {
+            None if empty => Then::Waits,
+            Some(Close::Clean) if empty => Then::Ends,
+            _ => Then::More,
+        };
         // A pump that reads its upstream learns of takes at its next push. This saves a wake-up for each event.
         let pump = state.wants_takes.then(|| state.pump.take()).flatten();
         drop(state);
@@ -130,8 +141,7 @@ impl Receiver {
         Poll::Ready(Next::Data {
             waited,
             aged,
-            last,
-            ends,
+            then,
             large,
         })
     }

@@ -8,7 +8,7 @@ use http::StatusCode;
 use tokio::runtime::Handle;
 
 use crate::metrics::{RouteMetrics, STALL};
-use crate::queue::{Close, Next, Receiver};
+use crate::queue::{Close, Next, Receiver, Then};
 use crate::stream::pump::Running;
 use crate::tasks;
 
@@ -22,8 +22,8 @@ pub(crate) struct Stream {
     pump: Option<Running>,
     /// The queue is empty, and stays empty until the pump has run again.
     drained: bool,
-    /// After what was taken last, only a clean end follows.
-    ends: bool,
+    /// What follows what was taken last.
+    then: Then,
     queue: Receiver,
     metrics: Arc<RouteMetrics>,
     /// Sent first, unchanged, if there is one. Boxed, because it does not stay.
@@ -59,7 +59,7 @@ impl Stream {
         Self {
             pump: Some(pump),
             drained: false,
-            ends: false,
+            then: Then::Waits,
             queue,
             metrics,
             preamble: (!preamble.is_empty()).then(|| Box::new(preamble)),
@@ -69,7 +69,7 @@ impl Stream {
 
     /// Reports whether only a clean end follows what was taken last.
     pub(crate) const fn ends(&self) -> bool {
-        self.ends
+        matches!(self.then, Then::Ends)
     }
 
     /// Keeps `held` until the stream is dropped.
@@ -143,12 +143,11 @@ impl Stream {
                 Next::Data {
                     waited,
                     aged,
-                    last,
-                    ends,
+                    then,
                     large,
                 } => {
-                    self.drained = last && alone;
-                    self.ends = ends;
+                    self.drained = then == Then::Waits && alone;
+                    self.then = then;
                     if waited > STALL {
                         self.metrics.client_stall.observe(waited.as_secs_f64());
                     }

@@ -233,17 +233,22 @@ where
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let ended = ready!(self.poll_end(cx));
         if self.is_over {
             return Poll::Ready(());
         }
-        if let Err(error) = ready!(self.poll_end(cx)) {
+        if let Err(error) = ended {
             if let Some(status) = error.malformed() {
                 self.metrics.refused(Refusal::Malformed);
                 refusal::log(&self.conn, self.engine.client(), Refusal::Malformed, status);
             }
             tracing::debug!(%error, "a client connection ended");
         }
-        self.is_over = true;
-        departures::poll_turn(cx)
+        let turn = departures::poll_turn(cx);
+        if turn.is_pending() {
+            self.is_over = true;
+            self.engine.rest();
+        }
+        turn
     }
 }

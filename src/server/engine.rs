@@ -140,6 +140,8 @@ enum State<S> {
     Bridge(Box<Socket<S>>),
     /// The last response was written; the connection is being closed.
     Closing(Box<Interim<S>>),
+    /// The connection is over, and still has what it had.
+    Over(#[expect(dead_code, reason = "it is kept to be dropped later")] Box<Self>),
     Gone,
 }
 
@@ -221,9 +223,19 @@ where
             State::Closing(stream) => {
                 ready!(Pin::new(&mut **stream).poll_shutdown(cx)).map_err(Ended::from)
             }
-            State::StreamWriter(..) | State::Tunnel(_) | State::Bridge(_) | State::Gone => Ok(()),
+            State::StreamWriter(..)
+            | State::Tunnel(_)
+            | State::Bridge(_)
+            | State::Over(_)
+            | State::Gone => Ok(()),
         };
         Poll::Ready(over.map(|()| None))
+    }
+
+    /// Ends the connection without dropping anything. From here on, polls only say that it is over.
+    pub(super) fn rest(&mut self) {
+        let state = std::mem::replace(&mut self.state, State::Gone);
+        self.state = State::Over(Box::new(state));
     }
 
     #[inline(never)]
@@ -360,6 +372,7 @@ where
             | State::Tunnel(_)
             | State::Bridge(_)
             | State::Closing(_)
+            | State::Over(_)
             | State::Gone => {}
         }
     }
@@ -378,6 +391,7 @@ where
             | State::Tunnel(_)
             | State::Bridge(_)
             | State::Closing(_)
+            | State::Over(_)
             | State::Gone => {}
         }
     }
