@@ -13,6 +13,7 @@ import pytest
 from support.clients import node
 from support.process import Child
 from support.raw import Raw
+from support.wait import until
 from support.weir import BINARY
 
 CHAT = "/v1/chat/completions"
@@ -35,8 +36,9 @@ CASES = [
     # Six seconds of silence, and eight, after which Weir ends it.
     pytest.param("is silent for 6 s", "just reads", {"first", "even", "end"}, marks=pytest.mark.slow),
     pytest.param("hangs", "just reads", {"first", "even", "end"}, marks=pytest.mark.slow),
-    # A browser hides megabytes from the proxies, so that there must be many of them.
-    pytest.param("just answers", "reads slowly", {"held"}, marks=pytest.mark.slow),
+    # A browser and its kernel take megabytes in advance, sometimes all of them: then nothing holds the agent up. A client
+    # that takes less has a test of its own.
+    pytest.param("just answers", "reads slowly", set(), marks=pytest.mark.slow),
 ]
 
 
@@ -161,7 +163,8 @@ def test_each_choice_shows_the_difference(demo, agent, client, fails):
             assert right["text"] == text and left["text"].startswith("<think>") and left["text"].endswith(text)
     match client:
         case "reads slowly":
-            assert right["words"] == "9,000" and number(left["held"]) >= 1000 > number(right["held"])
+            assert right["words"] == "9,000" and number(right["held"]) < 1000
+            assert ("held" in failed(left)) == (number(left["held"]) >= 1000)
         case "closes the tab" | "presses stop":
             assert (left["run"], right["run"]) == ("crashed" if agent == "crashes" else "said everything", "stopped early")
             assert agent == "crashes" or number(left["nobody"]) > 20
@@ -169,6 +172,19 @@ def test_each_choice_shows_the_difference(demo, agent, client, fails):
     if client == "presses stop":
         assert right["raised"].startswith("error event: stopped: ")
         assert left["raised"] == "nothing: it has hung up itself"
+
+
+def test_a_client_that_does_not_read_holds_up_the_agent_only_without_weir(demo):
+    def asks(base: str, lane: str) -> Raw:
+        return Raw(base, receive_buffer=64 * 1024).post(f"{CHAT}?run=unread&lane={lane}&fault=flood")
+
+    def said(lane: str) -> dict[str, Any]:
+        return figures(demo, "unread")[lane]["run"]
+
+    with asks(demo.buffering, "left"), asks(demo.page, "right"):
+        until("Weir has taken everything", lambda: said("right")["state"] == "finished")
+        until("the agent waits for the other client", lambda: said("left")["held_ms"] >= 1000)
+        assert said("left")["state"] == "running" and said("right")["held_ms"] < 1000
 
 
 @pytest.mark.parametrize(("client", "act"), [("closes the tab", "leave"), ("presses stop", "stop")])
