@@ -62,7 +62,7 @@ const KNOWN: &[(&str, Owner)] = &[
     ("bridge/mod.rs", Owner::Stream),
     // The memory of all journals: of streams that can be resumed, when a journal takes more.
     ("hub/budget.rs", Owner::All),
-    ("hub/input.rs", Owner::Stream),
+    ("hub/pushing.rs", Owner::Stream),
     ("hub/mod.rs", Owner::Stream),
     ("metrics/busy/gauge.rs", Owner::Thread),
     ("metrics/busy/histogram.rs", Owner::Thread),

@@ -23,6 +23,7 @@
 //! | file | what |
 //! |---|---|
 //! | `input` | the pump's end |
+//! | `pushing` | how the events of one read get into the queues, the journal and the tap |
 //! | `room` | who waits, and what is dropped, when the journal is full |
 //! | `shares` | what each of several agents gives up for a viewer that is behind |
 //! | `viewers` | the viewers' end: attaching, following, leaving |
@@ -32,6 +33,7 @@
 
 mod budget;
 mod input;
+mod pushing;
 mod room;
 mod shares;
 mod slot;
@@ -52,7 +54,8 @@ use crate::end::End;
 use crate::journal::{Bounds, Journal};
 use crate::queue::{Close, Counts, Feed, Gating, Limits};
 pub use budget::Budget;
-pub use input::{Input, Pushing};
+pub use input::Input;
+pub use pushing::Pushing;
 use slot::Slot;
 use tap::Tapped;
 pub use tap::{ControlMessage, ELSEWHERE_FOR, Tap};
